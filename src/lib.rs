@@ -1,0 +1,3 @@
+pub mod crypto;
+pub mod evidence;
+pub mod schema;
