@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {IAuthorization} from "./IAuthorization.sol";
+import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
+import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {EnumerableMap} from "@openzeppelin/contracts/utils/structs/EnumerableMap.sol";
+
+/// @title Authorization
+/// @notice See {IAuthorization}.
+///
+/// An approver is a bit, a role is a mask of bits, and a quorum is `popcount(votes & mask) >= count`.
+///
+/// Each act that has a batch form is one private function that checks, then acts. When a check fails it has changed
+/// nothing and returns the encoded custom error; the single form reverts with exactly that, the batch form reports
+/// its selector and goes on.
+contract Authorization is IAuthorization, EIP712 {
+    using EnumerableMap for EnumerableMap.AddressToAddressMap;
+
+    enum Status {
+        None,
+        Pending,
+        Approved,
+        Denied,
+        Consumed,
+        Recorded,
+        Cancelled,
+        Expired
+    }
+
+    /// What is stored about a request: 88 bits of one slot. The id commits to all the rest.
+    struct State {
+        Status status; // never Expired: that follows from the clock
+        uint8 line; // index of the policy line
+        uint32 votes; // approvals counted, by approver bit
+        uint40 expiresAt;
+    }
+
+    /// What every request reads: 208 bits of one slot.
+    struct Config {
+        uint64 epoch;
+        bool paused;
+        uint8 lines; // how many policy lines there are
+        uint128 minRisks; // their minRiskBps, 16 bits a line, line 0 lowest
+    }
+
+    /// An approver's role (0: not an approver) and bit.
+    struct Voter {
+        uint8 role;
+        uint8 bit;
+    }
+
+    uint8 public constant ANY = 0;
+    uint8 public constant OPERATIONS = 1;
+    uint8 public constant SECURITY = 2;
+    uint8 public constant MAX_ROLE = 7;
+
+    uint256 public constant MAX_APPROVERS = 32;
+    uint256 public constant MAX_BRIDGES = 8;
+    uint256 public constant MAX_POLICY_LINES = 8;
+    uint256 public constant MAX_COUNTS_PER_LINE = 8;
+    uint256 public constant MAX_NAME_BYTES = 64;
+    uint256 public constant MAX_NOTE_BYTES = 512;
+    uint256 public constant MAX_LIFETIME_SECONDS = 30 days;
+    uint256 public constant MAX_RISK_BPS = 10_000;
+    uint256 public constant MAX_REQUESTS_PER_BATCH = 400;
+    uint256 public constant MAX_ITEMS_PER_BATCH = 32;
+    uint256 public constant ERC1271_GAS_MAX = 100_000;
+
+    bytes32 private constant VOTE_TYPEHASH =
+        keccak256("Vote(bytes32 id,string tool_name,bytes32 action_hash,bool approve,string note)");
+
+    Config private _config;
+    /// Eight masks of 32 approver bits: role 0, which is every approver, lowest.
+    uint256 private _masks;
+    /// A policy line's counts, 16 bits each (role, count), the first lowest; a zero ends them.
+    uint128[MAX_POLICY_LINES] private _quorums;
+    mapping(bytes32 id => State) private _states;
+    mapping(address account => Voter) private _voters;
+    address[MAX_APPROVERS] private _approverAt;
+    /// Requester to response signer.
+    EnumerableMap.AddressToAddressMap private _bridges;
+
+    /// @inheritdoc IAuthorization
+    address public admin;
+    /// @inheritdoc IAuthorization
+    address public pendingAdmin;
+
+    modifier onlyAdmin() {
+        if (msg.sender != admin) revert NotAdmin(msg.sender);
+        _;
+    }
+
+    constructor(address admin_, ApproverInit[] memory approvers_, PolicyLine[] memory policy_, Bridge[] memory bridges_)
+        EIP712("Guardrail", "1")
+    {
+        if (admin_ == address(0)) revert ZeroAddress();
+        admin = admin_;
+        emit AdminTransferred(address(0), admin_);
+
+        for (uint256 i = 0; i < approvers_.length; ++i) {
+            _setApprover(approvers_[i]);
+        }
+        for (uint256 i = 0; i < bridges_.length; ++i) {
+            _setBridge(bridges_[i]);
+        }
+        _setPolicy(policy_);
+        _raiseEpoch();
+    }
+
+    // ------------------------------------------------------------------------------------------------ requests
+
+    /// @inheritdoc IAuthorization
+    function requestAuthorization(Request calldata r, string calldata requestId, string calldata toolName) external {
+        _orRevert(_request(r, requestId, toolName));
+    }
+
+    /// @inheritdoc IAuthorization
+    function requestBatch(Request[] calldata r, string[] calldata requestIds, string[] calldata toolNames) external {
+        _checkBatch(r.length, MAX_REQUESTS_PER_BATCH, requestIds.length, toolNames.length);
+        for (uint256 i = 0; i < r.length; ++i) {
+            _orSkip(r[i], i, _request(r[i], requestIds[i], toolNames[i]));
+        }
+    }
+
+    function _request(Request calldata r, string calldata requestId, string calldata toolName)
+        private
+        returns (bytes memory error_)
+    {
+        Config memory config = _config;
+        error_ = _checkRequest(config, r, requestId, toolName);
+        if (error_.length != 0) return error_;
+
+        bytes32 id = _hashRequest(r);
+        if (_states[id].status != Status.None) return abi.encodeWithSelector(AlreadyRequested.selector, id);
+
+        _states[id] =
+            State({status: Status.Pending, line: _lineFor(config, r.riskBps), votes: 0, expiresAt: r.expiresAt});
+        emit AuthorizationRequested(
+            id, r.requester, r.actionHash, r.requestHash, requestId, toolName, r.riskBps, r.expiresAt, r.epoch
+        );
+    }
+
+    function _checkRequest(
+        Config memory config,
+        Request calldata r,
+        string calldata requestId,
+        string calldata toolName
+    ) private view returns (bytes memory error_) {
+        if (msg.sender != r.requester) {
+            return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
+        }
+        if (!_bridges.contains(msg.sender)) return abi.encodeWithSelector(UnknownRequester.selector, msg.sender);
+        error_ = _checkRunning(config, r);
+        if (error_.length != 0) return error_;
+        error_ = _checkLength(bytes(requestId).length, 1, MAX_NAME_BYTES);
+        if (error_.length != 0) return error_;
+        error_ = _checkLength(bytes(toolName).length, 1, MAX_NAME_BYTES);
+        if (error_.length != 0) return error_;
+
+        bytes32 hash = keccak256(bytes(requestId));
+        if (hash != r.requestIdHash) {
+            return abi.encodeWithSelector(RequestIdMismatch.selector, hash, r.requestIdHash);
+        }
+        hash = keccak256(bytes(toolName));
+        if (hash != r.toolHash) return abi.encodeWithSelector(ToolNameMismatch.selector, hash, r.toolHash);
+        if (r.riskBps > MAX_RISK_BPS) return abi.encodeWithSelector(RiskOutOfRange.selector, r.riskBps);
+        if (r.expiresAt <= block.timestamp || r.expiresAt > block.timestamp + MAX_LIFETIME_SECONDS) {
+            return abi.encodeWithSelector(
+                ExpiryOutOfRange.selector, r.expiresAt, block.timestamp + 1, block.timestamp + MAX_LIFETIME_SECONDS
+            );
+        }
+    }
+
+    /// The last line whose risk the request reaches; line 0 starts at risk 0.
+    function _lineFor(Config memory config, uint16 riskBps) private pure returns (uint8 line) {
+        line = config.lines - 1;
+        while (uint16(config.minRisks >> (line * 16)) > riskBps) --line;
+    }
+
+    // --------------------------------------------------------------------------------------------------- votes
+
+    /// @inheritdoc IAuthorization
+    function decide(Request calldata r, SignedVote[] calldata votes) external {
+        _orRevert(_decide(r, votes, ERC1271_GAS_MAX));
+    }
+
+    /// @inheritdoc IAuthorization
+    function decideBatch(Request[] calldata r, SignedVote[][] calldata votes) external {
+        _checkBatch(r.length, MAX_ITEMS_PER_BATCH, votes.length, r.length);
+        for (uint256 i = 0; i < r.length; ++i) {
+            _orSkip(r[i], i, _decide(r[i], votes[i], 0));
+        }
+    }
+
+    /// @inheritdoc IAuthorization
+    function vote(Request calldata r, bool approve, string calldata note) external {
+        bytes32 id = _hashRequest(r);
+        State memory state = _states[id];
+        if (!approve) {
+            _orRevert(_checkDeniable(id, state));
+            _orRevert(_checkVoter(r, id, msg.sender, note));
+            _deny(r, id, msg.sender, note);
+            return;
+        }
+        _orRevert(_checkApprovable(r, id, state));
+        _orRevert(_checkVoter(r, id, msg.sender, note));
+        uint32 before = state.votes;
+        state.votes |= _bitOf(msg.sender);
+        _emitApproval(id, msg.sender, note, before);
+        _storeApprovals(r, id, state, _meets(state.line, state.votes) ? msg.sender : address(0));
+    }
+
+    function _decide(Request calldata r, SignedVote[] calldata votes, uint256 walletGasMax)
+        private
+        returns (bytes memory error_)
+    {
+        bytes32 id = _hashRequest(r);
+        if (votes.length == 0) return abi.encodeWithSelector(NoVotes.selector, id);
+        if (votes.length > MAX_APPROVERS) return abi.encodeWithSelector(TooMany.selector, votes.length, MAX_APPROVERS);
+
+        State memory state = _states[id];
+        for (uint256 i = 0; i < votes.length; ++i) {
+            if (!votes[i].approve) return _decideDenied(r, id, state, votes[i], walletGasMax);
+        }
+        return _decideApproved(r, id, state, votes, walletGasMax);
+    }
+
+    function _decideDenied(
+        Request calldata r,
+        bytes32 id,
+        State memory state,
+        SignedVote calldata denial,
+        uint256 walletGasMax
+    ) private returns (bytes memory error_) {
+        error_ = _checkDeniable(id, state);
+        if (error_.length != 0) return error_;
+        error_ = _checkSigned(r, id, denial, walletGasMax);
+        if (error_.length != 0) return error_;
+        _deny(r, id, denial.approver, denial.note);
+    }
+
+    function _decideApproved(
+        Request calldata r,
+        bytes32 id,
+        State memory state,
+        SignedVote[] calldata votes,
+        uint256 walletGasMax
+    ) private returns (bytes memory error_) {
+        error_ = _checkApprovable(r, id, state);
+        if (error_.length != 0) return error_;
+
+        uint32 before = state.votes;
+        address settledBy;
+        for (uint256 i = 0; i < votes.length; ++i) {
+            error_ = _checkSigned(r, id, votes[i], walletGasMax);
+            if (error_.length != 0) return error_;
+            state.votes |= _bitOf(votes[i].approver);
+            if (settledBy == address(0) && _meets(state.line, state.votes)) settledBy = votes[i].approver;
+        }
+
+        for (uint256 i = 0; i < votes.length; ++i) {
+            before = _emitApproval(id, votes[i].approver, votes[i].note, before);
+        }
+        _storeApprovals(r, id, state, settledBy);
+    }
+
+    /// A denial ends what is pending or approved, of any epoch, paused or not.
+    function _checkDeniable(bytes32 id, State memory state) private view returns (bytes memory error_) {
+        Status status = _statusNow(state);
+        if (status != Status.Pending && status != Status.Approved) return _statusError(id, state);
+    }
+
+    function _checkApprovable(Request calldata r, bytes32 id, State memory state)
+        private
+        view
+        returns (bytes memory error_)
+    {
+        if (_statusNow(state) != Status.Pending) return _statusError(id, state);
+        return _checkRunning(_config, r);
+    }
+
+    function _checkVoter(Request calldata r, bytes32 id, address approver, string calldata note)
+        private
+        view
+        returns (bytes memory error_)
+    {
+        if (approver == r.requester) return abi.encodeWithSelector(RequesterCannotVote.selector, id, approver);
+        if (_voters[approver].role == 0) return abi.encodeWithSelector(NotApprover.selector, approver);
+        return _checkLength(bytes(note).length, 0, MAX_NOTE_BYTES);
+    }
+
+    function _checkSigned(Request calldata r, bytes32 id, SignedVote calldata v, uint256 walletGasMax)
+        private
+        view
+        returns (bytes memory error_)
+    {
+        error_ = _checkVoter(r, id, v.approver, v.note);
+        if (error_.length != 0) return error_;
+
+        bytes32 digest = _hashVote(r, id, v.approve, v.note);
+        (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecoverCalldata(digest, v.signature);
+        if (problem == ECDSA.RecoverError.NoError && recovered == v.approver) return error_;
+        if (!_walletAccepts(v.approver, digest, v.signature, walletGasMax)) {
+            return abi.encodeWithSelector(InvalidSignature.selector, id, v.approver);
+        }
+    }
+
+    /// Asks an ERC-1271 wallet. OpenZeppelin's `SignatureChecker` hands on all the gas there is, so the call is made
+    /// here, where it can be bounded; the bound also limits what the wallet can return.
+    function _walletAccepts(address wallet, bytes32 digest, bytes calldata signature, uint256 gasMax)
+        private
+        view
+        returns (bool)
+    {
+        if (gasMax == 0 || wallet.code.length == 0) return false;
+        (bool success, bytes memory answer) =
+            wallet.staticcall{gas: gasMax}(abi.encodeCall(IERC1271.isValidSignature, (digest, signature)));
+        return success && answer.length >= 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
+    }
+
+    function _deny(Request calldata r, bytes32 id, address approver, string calldata note) private {
+        _states[id].status = Status.Denied;
+        emit VoteCast(id, approver, false, note);
+        emit AuthorizationDenied(id, r.actionHash, approver, note);
+    }
+
+    /// Reports one approval and returns `counted` with its bit.
+    function _emitApproval(bytes32 id, address approver, string calldata note, uint32 counted)
+        private
+        returns (uint32)
+    {
+        uint32 bit = _bitOf(approver);
+        if (counted & bit != 0) emit VoteSkipped(id, approver);
+        else emit VoteCast(id, approver, true, note);
+        return counted | bit;
+    }
+
+    function _storeApprovals(Request calldata r, bytes32 id, State memory state, address settledBy) private {
+        if (settledBy != address(0)) state.status = Status.Approved;
+        _states[id] = state;
+        if (settledBy != address(0)) emit AuthorizationApproved(id, r.actionHash, settledBy);
+    }
+
+    // ----------------------------------------------------------------------------------------------- execution
+
+    /// @inheritdoc IAuthorization
+    function consume(Request calldata r, bytes32 claim) external {
+        _orRevert(_consume(r, claim));
+    }
+
+    /// @inheritdoc IAuthorization
+    function consumeBatch(Request[] calldata r, bytes32[] calldata claims) external {
+        _checkBatch(r.length, MAX_ITEMS_PER_BATCH, claims.length, r.length);
+        for (uint256 i = 0; i < r.length; ++i) {
+            _orSkip(r[i], i, _consume(r[i], claims[i]));
+        }
+    }
+
+    /// @inheritdoc IAuthorization
+    function recordExecution(Request calldata r, uint8 outcome, bytes32 outcomeHash) external {
+        _orRevert(_record(r, outcome, outcomeHash));
+    }
+
+    /// @inheritdoc IAuthorization
+    function recordBatch(Request[] calldata r, uint8[] calldata outcomes, bytes32[] calldata outcomeHashes) external {
+        _checkBatch(r.length, MAX_ITEMS_PER_BATCH, outcomes.length, outcomeHashes.length);
+        for (uint256 i = 0; i < r.length; ++i) {
+            _orSkip(r[i], i, _record(r[i], outcomes[i], outcomeHashes[i]));
+        }
+    }
+
+    /// @inheritdoc IAuthorization
+    function cancel(Request calldata r, string calldata reason) external {
+        if (msg.sender != r.requester && msg.sender != admin) revert NotRequesterOrAdmin(msg.sender);
+        _orRevert(_checkLength(bytes(reason).length, 0, MAX_NOTE_BYTES));
+        bytes32 id = _hashRequest(r);
+        Status status = _states[id].status;
+        if (status == Status.None) revert UnknownRequest(id);
+        if (status != Status.Pending && status != Status.Approved) revert WrongStatus(id, uint8(status));
+
+        _states[id].status = Status.Cancelled;
+        emit AuthorizationCancelled(id, r.actionHash, msg.sender, reason);
+    }
+
+    function _consume(Request calldata r, bytes32 claim) private returns (bytes memory error_) {
+        if (msg.sender != r.requester) {
+            return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
+        }
+        bytes32 id = _hashRequest(r);
+        if (claim == 0) return abi.encodeWithSelector(ZeroClaim.selector, id);
+        State memory state = _states[id];
+        if (_statusNow(state) != Status.Approved) return _statusError(id, state);
+        error_ = _checkRunning(_config, r);
+        if (error_.length != 0) return error_;
+
+        _states[id].status = Status.Consumed;
+        emit AuthorizationConsumed(id, r.actionHash, msg.sender, claim);
+    }
+
+    function _record(Request calldata r, uint8 outcome, bytes32 outcomeHash) private returns (bytes memory error_) {
+        if (msg.sender != r.requester) {
+            return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
+        }
+        if (outcome < 1 || outcome > 3) return abi.encodeWithSelector(OutcomeOutOfRange.selector, outcome);
+        bytes32 id = _hashRequest(r);
+        State memory state = _states[id];
+        if (state.status != Status.Consumed) return _statusError(id, state);
+
+        _states[id].status = Status.Recorded;
+        emit ExecutionRecorded(id, outcomeHash, outcome);
+    }
+
+    // ---------------------------------------------------------------------------------------------------- views
+
+    /// @inheritdoc IAuthorization
+    function statusOf(bytes32 id) external view returns (uint8) {
+        return uint8(_statusNow(_states[id]));
+    }
+
+    /// @inheritdoc IAuthorization
+    function requestState(bytes32 id) external view returns (uint8 status, uint40 expiresAt, uint8 line, uint32 votes) {
+        State memory state = _states[id];
+        return (uint8(_statusNow(state)), state.expiresAt, state.line, state.votes);
+    }
+
+    /// @inheritdoc IAuthorization
+    function hashRequest(Request calldata r) external pure returns (bytes32) {
+        return _hashRequest(r);
+    }
+
+    /// @inheritdoc IAuthorization
+    function hashVote(Request calldata r, bool approve, string calldata note) external view returns (bytes32) {
+        return _hashVote(r, _hashRequest(r), approve, note);
+    }
+
+    /// @inheritdoc IAuthorization
+    function approvers() external view returns (Approver[] memory list) {
+        list = new Approver[](_popcount(uint32(_masks)));
+        uint256 count = 0;
+        for (uint256 bit = 0; bit < MAX_APPROVERS; ++bit) {
+            address account = _approverAt[bit];
+            if (account != address(0)) list[count++] = Approver(account, _voters[account].role, uint8(bit));
+        }
+    }
+
+    /// @inheritdoc IAuthorization
+    function policy() external view returns (PolicyLine[] memory lines) {
+        Config memory config = _config;
+        lines = new PolicyLine[](config.lines);
+        for (uint256 i = 0; i < lines.length; ++i) {
+            uint128 packed = _quorums[i];
+            uint256 counts = 0;
+            while (counts < MAX_COUNTS_PER_LINE && packed >> (counts * 16) != 0) ++counts;
+            lines[i] = PolicyLine(uint16(config.minRisks >> (i * 16)), new Quorum[](counts));
+            for (uint256 j = 0; j < counts; ++j) {
+                uint16 entry = uint16(packed >> (j * 16));
+                lines[i].quorum[j] = Quorum({role: uint8(entry >> 8), count: uint8(entry)});
+            }
+        }
+    }
+
+    /// @inheritdoc IAuthorization
+    function bridges() external view returns (Bridge[] memory list) {
+        list = new Bridge[](_bridges.length());
+        for (uint256 i = 0; i < list.length; ++i) {
+            (address requester, address signer) = _bridges.at(i);
+            list[i] = Bridge(requester, signer);
+        }
+    }
+
+    /// @inheritdoc IAuthorization
+    function epoch() external view returns (uint64) {
+        return _config.epoch;
+    }
+
+    /// @inheritdoc IAuthorization
+    function paused() external view returns (bool) {
+        return _config.paused;
+    }
+
+    // ------------------------------------------------------------------------------------------ administration
+
+    /// @inheritdoc IAuthorization
+    function setApprovers(ApproverInit[] calldata set, address[] calldata remove) external onlyAdmin {
+        if (remove.length > MAX_APPROVERS) revert TooMany(remove.length, MAX_APPROVERS);
+        for (uint256 i = 0; i < remove.length; ++i) {
+            _removeApprover(remove[i]);
+        }
+        if (set.length > MAX_APPROVERS) revert TooMany(set.length, MAX_APPROVERS);
+        for (uint256 i = 0; i < set.length; ++i) {
+            _setApprover(set[i]);
+        }
+        _raiseEpoch();
+    }
+
+    /// @inheritdoc IAuthorization
+    function setPolicy(PolicyLine[] calldata lines) external onlyAdmin {
+        _setPolicy(lines);
+        _raiseEpoch();
+    }
+
+    /// @inheritdoc IAuthorization
+    function setBridge(address requester, address signer) external onlyAdmin {
+        _setBridge(Bridge(requester, signer));
+        _raiseEpoch();
+    }
+
+    /// @inheritdoc IAuthorization
+    function removeBridge(address requester) external onlyAdmin {
+        if (!_bridges.remove(requester)) revert UnknownRequester(requester);
+        emit BridgeRemoved(requester);
+        _raiseEpoch();
+    }
+
+    /// @inheritdoc IAuthorization
+    function pause() external onlyAdmin {
+        _config.paused = true;
+        emit Paused(msg.sender);
+    }
+
+    /// @inheritdoc IAuthorization
+    function unpause() external onlyAdmin {
+        _config.paused = false;
+        emit Unpaused(msg.sender);
+    }
+
+    /// @inheritdoc IAuthorization
+    function transferAdmin(address newAdmin) external onlyAdmin {
+        pendingAdmin = newAdmin;
+        emit AdminTransferStarted(msg.sender, newAdmin);
+    }
+
+    /// @inheritdoc IAuthorization
+    function acceptAdmin() external {
+        if (msg.sender != pendingAdmin) revert NotPendingAdmin(msg.sender);
+        emit AdminTransferred(admin, msg.sender);
+        admin = msg.sender;
+        delete pendingAdmin;
+    }
+
+    /// Adds an approver at the lowest free bit, or changes its role and keeps its bit.
+    function _setApprover(ApproverInit memory a) private {
+        if (a.account == address(0)) revert ZeroAddress();
+        if (a.role == 0 || a.role > MAX_ROLE) revert RoleOutOfRange(a.role);
+        if (_bridges.contains(a.account)) revert RequesterIsApprover(a.account);
+
+        Voter memory voter = _voters[a.account];
+        if (voter.role == 0) {
+            while (voter.bit < MAX_APPROVERS && _approverAt[voter.bit] != address(0)) ++voter.bit;
+            if (voter.bit == MAX_APPROVERS) revert TooMany(MAX_APPROVERS + 1, MAX_APPROVERS);
+            _approverAt[voter.bit] = a.account;
+        } else {
+            _masks &= ~_maskBits(voter);
+        }
+        voter.role = a.role;
+        _voters[a.account] = voter;
+        _masks |= _maskBits(voter);
+        emit ApproverSet(a.account, voter.role, voter.bit);
+    }
+
+    function _removeApprover(address account) private {
+        Voter memory voter = _voters[account];
+        if (voter.role == 0) revert NotApprover(account);
+        _masks &= ~_maskBits(voter);
+        delete _voters[account];
+        delete _approverAt[voter.bit];
+        emit ApproverRemoved(account, voter.role, voter.bit);
+    }
+
+    function _setPolicy(PolicyLine[] memory lines) private {
+        if (lines.length == 0 || lines.length > MAX_POLICY_LINES) {
+            revert LengthOutOfRange(lines.length, 1, MAX_POLICY_LINES);
+        }
+        uint128 minRisks = 0;
+        for (uint256 i = 0; i < lines.length; ++i) {
+            uint16 minRisk = lines[i].minRiskBps;
+            if (minRisk > MAX_RISK_BPS) revert RiskOutOfRange(minRisk);
+            if (i == 0 ? minRisk != 0 : minRisk <= lines[i - 1].minRiskBps) revert PolicyNotAscending(i, minRisk);
+            minRisks |= uint128(minRisk) << uint128(i * 16);
+            _quorums[i] = _packQuorum(i, lines[i].quorum);
+        }
+        _config.lines = uint8(lines.length);
+        _config.minRisks = minRisks;
+        emit PolicySet(lines);
+    }
+
+    function _packQuorum(uint256 line, Quorum[] memory counts) private pure returns (uint128 packed) {
+        if (counts.length > MAX_COUNTS_PER_LINE) revert TooMany(counts.length, MAX_COUNTS_PER_LINE);
+        if (counts.length == 0) revert EmptyQuorum(line);
+        for (uint256 i = 0; i < counts.length; ++i) {
+            if (counts[i].role > MAX_ROLE) revert RoleOutOfRange(counts[i].role);
+            if (counts[i].count == 0) revert EmptyQuorum(line);
+            packed |= ((uint128(counts[i].role) << 8) | counts[i].count) << uint128(i * 16);
+        }
+    }
+
+    function _setBridge(Bridge memory b) private {
+        if (b.requester == address(0) || b.signer == address(0)) revert ZeroAddress();
+        if (_voters[b.requester].role != 0) revert RequesterIsApprover(b.requester);
+        _bridges.set(b.requester, b.signer);
+        if (_bridges.length() > MAX_BRIDGES) revert TooMany(_bridges.length(), MAX_BRIDGES);
+        emit BridgeSet(b.requester, b.signer);
+    }
+
+    /// Ends every administrative change: the policy can be met, and all that went before is void.
+    function _raiseEpoch() private {
+        uint32 everyone = uint32(_masks);
+        for (uint8 line = 0; line < _config.lines; ++line) {
+            if (!_meets(line, everyone)) revert PolicyCannotBeMet(line);
+        }
+        emit EpochRaised(++_config.epoch);
+    }
+
+    // ------------------------------------------------------------------------------------------------- helpers
+
+    function _hashRequest(Request calldata r) private pure returns (bytes32) {
+        return keccak256(abi.encode(r));
+    }
+
+    function _hashVote(Request calldata r, bytes32 id, bool approve, string calldata note)
+        private
+        view
+        returns (bytes32)
+    {
+        return _hashTypedDataV4(
+            keccak256(abi.encode(VOTE_TYPEHASH, id, r.toolHash, r.actionHash, approve, keccak256(bytes(note))))
+        );
+    }
+
+    function _statusNow(State memory state) private view returns (Status) {
+        bool open = state.status == Status.Pending || state.status == Status.Approved;
+        return open && block.timestamp >= state.expiresAt ? Status.Expired : state.status;
+    }
+
+    /// Why a request cannot be acted on, given that its status is not the one the act needs.
+    function _statusError(bytes32 id, State memory state) private view returns (bytes memory) {
+        if (state.status == Status.None) return abi.encodeWithSelector(UnknownRequest.selector, id);
+        Status status = _statusNow(state);
+        if (status == Status.Expired) return abi.encodeWithSelector(RequestExpired.selector, id, state.expiresAt);
+        return abi.encodeWithSelector(WrongStatus.selector, id, uint8(status));
+    }
+
+    function _checkRunning(Config memory config, Request calldata r) private pure returns (bytes memory error_) {
+        if (config.paused) return abi.encodeWithSelector(ContractPaused.selector);
+        if (r.epoch != config.epoch) return abi.encodeWithSelector(StaleEpoch.selector, r.epoch, config.epoch);
+    }
+
+    function _checkLength(uint256 length, uint256 min, uint256 max) private pure returns (bytes memory error_) {
+        if (length < min || length > max) {
+            return abi.encodeWithSelector(LengthOutOfRange.selector, length, min, max);
+        }
+    }
+
+    function _checkBatch(uint256 items, uint256 max, uint256 second, uint256 third) private pure {
+        if (items > max) revert TooMany(items, max);
+        if (second != items) revert ArrayLengthMismatch(items, second);
+        if (third != items) revert ArrayLengthMismatch(items, third);
+    }
+
+    function _orRevert(bytes memory error_) private pure {
+        if (error_.length != 0) LowLevelCall.bubbleRevert(error_);
+    }
+
+    function _orSkip(Request calldata r, uint256 index, bytes memory error_) private {
+        if (error_.length != 0) emit BatchItemSkipped(_hashRequest(r), index, bytes4(error_));
+    }
+
+    /// Whether `votes` meet every count of a policy line.
+    function _meets(uint8 line, uint32 votes) private view returns (bool) {
+        uint256 masks = _masks;
+        for (uint128 counts = _quorums[line]; counts != 0; counts >>= 16) {
+            uint32 mask = uint32(masks >> (uint256(uint8(counts >> 8)) * 32));
+            if (_popcount(votes & mask) < uint8(counts)) return false;
+        }
+        return true;
+    }
+
+    function _bitOf(address account) private view returns (uint32) {
+        return uint32(1) << _voters[account].bit;
+    }
+
+    /// An approver's bit in the mask of its role and in that of everyone.
+    function _maskBits(Voter memory voter) private pure returns (uint256) {
+        uint256 bit = uint256(1) << voter.bit;
+        return bit | (bit << (uint256(voter.role) * 32));
+    }
+
+    /// Adds neighbouring fields of 1, 2 and 4 bits, then the four bytes by one multiplication (Hacker's Delight, 5-1).
+    function _popcount(uint32 bits) private pure returns (uint256 count) {
+        count = bits;
+        count = count - ((count >> 1) & 0x55555555);
+        count = (count & 0x33333333) + ((count >> 2) & 0x33333333);
+        count = (count + (count >> 4)) & 0x0f0f0f0f;
+        count = ((count * 0x01010101) >> 24) & 0xff;
+    }
+}
