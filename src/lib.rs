@@ -1,3 +1,4 @@
+pub mod atomic_file;
 pub mod crypto;
 pub mod evidence;
 pub mod schema;
