@@ -1,5 +1,16 @@
-//! Header, receipt and transaction proofs: build and check; verification of a response.
+//! Evidence: header, receipt and transaction proofs, built from a node and checked by anyone.
+//!
+//! [`block`] builds, [`trie`] proves and checks, [`verify`] applies PROTOCOL section 7, and
+//! [`endpoint`] is the read-only view of a chain that a verifier of its own asks.
 
+pub mod block;
+pub mod endpoint;
+pub mod trie;
 pub mod verify;
+mod votes;
 
-pub use verify::{VerifiedApproval, VerifiedConsumption};
+pub use block::BlockProofs;
+pub use endpoint::{Endpoint, EndpointError};
+pub use verify::{
+    Clock, DenialKind, VerifiedApproval, VerifiedConsumption, VerifiedDecision, VerifiedDenial, Verifier, VerifyFailure,
+};

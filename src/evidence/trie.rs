@@ -1,0 +1,134 @@
+//! Merkle-Patricia proofs over ordered lists, as Ethereum roots transactions and receipts:
+//! the key of item `i` is RLP(i), the value its EIP-2718 encoding (Yellow Paper, section 4.3.2).
+
+use alloy::primitives::{B256, Bytes};
+use alloy::rlp::Decodable;
+use alloy_trie::nodes::TrieNode;
+use alloy_trie::proof::{ProofRetainer, verify_proof};
+use alloy_trie::{HashBuilder, Nibbles};
+
+/// Longest proof: a list key has at most 18 nibbles, each of which can be one node.
+pub const PROOF_NODES_MAX: usize = 24;
+
+/// Why a proof does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrieError {
+    #[error("the proof has {0} nodes, at most {PROOF_NODES_MAX} are possible")]
+    TooLong(usize),
+    #[error("the proof is empty")]
+    Empty,
+    #[error("the proof's last node holds no value")]
+    NoLeaf,
+    #[error("the proof does not lead from the root to the value: {0}")]
+    Mismatch(String),
+    #[error("there is no item {index} among {count}")]
+    NoItem { index: u64, count: usize },
+}
+
+fn key_of(index: u64) -> Nibbles {
+    Nibbles::unpack(alloy::rlp::encode(index))
+}
+
+/// The root of a list, and the proof of each wanted item, nodes from root to leaf.
+///
+/// # Errors
+/// [`TrieError::NoItem`] for an index past the list.
+pub fn prove(items: &[Vec<u8>], wanted: &[u64]) -> Result<(B256, Vec<Vec<Bytes>>), TrieError> {
+    let count = items.len();
+    if let Some(&index) = wanted.iter().find(|index| **index >= count as u64) {
+        return Err(TrieError::NoItem { index, count });
+    }
+    let mut leaves: Vec<(Nibbles, &[u8])> =
+        items.iter().enumerate().map(|(index, item)| (key_of(index as u64), item.as_slice())).collect();
+    leaves.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let targets: Vec<Nibbles> = wanted.iter().map(|index| key_of(*index)).collect();
+    let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(targets.clone()));
+    for (key, value) in leaves {
+        builder.add_leaf(key, value);
+    }
+    let root = builder.root();
+    let nodes = builder.take_proof_nodes();
+    let proofs = targets
+        .iter()
+        .map(|target| nodes.matching_nodes_sorted(target).into_iter().map(|(_, node)| node).collect())
+        .collect();
+    Ok((root, proofs))
+}
+
+/// Checks a proof of presence and returns the value it proves.
+///
+/// Every node must be used, from the root down; the value is what the last node holds.
+///
+/// # Errors
+/// [`TrieError`] where the proof does not lead from `root` to a present value at `index`.
+pub fn check(root: B256, index: u64, proof: &[Bytes]) -> Result<Vec<u8>, TrieError> {
+    if proof.len() > PROOF_NODES_MAX {
+        return Err(TrieError::TooLong(proof.len()));
+    }
+    let last = proof.last().ok_or(TrieError::Empty)?;
+    let mut rest: &[u8] = last;
+    let value = match TrieNode::decode(&mut rest) {
+        Ok(TrieNode::Leaf(leaf)) if rest.is_empty() => leaf.value,
+        Ok(TrieNode::Leaf(_) | TrieNode::Branch(_) | TrieNode::Extension(_) | TrieNode::EmptyRoot) => {
+            return Err(TrieError::NoLeaf);
+        }
+        Err(error) => return Err(TrieError::Mismatch(error.to_string())),
+    };
+    verify_proof(root, key_of(index), Some(value.clone()), proof).map_err(|e| TrieError::Mismatch(e.to_string()))?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(count: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|i| vec![i as u8; 40 + i % 7]).collect()
+    }
+
+    #[test]
+    fn every_item_of_every_size_proves_itself_and_nothing_else() {
+        for count in [1, 2, 3, 16, 17, 127, 128, 129, 300] {
+            let items = items(count);
+            let wanted: Vec<u64> = (0..count as u64).collect();
+            let (root, proofs) = prove(&items, &wanted).unwrap();
+            assert_eq!(root, alloy_trie::root::ordered_trie_root_encoded(&items), "{count} items");
+            for (index, proof) in proofs.iter().enumerate() {
+                assert_eq!(check(root, index as u64, proof).as_ref(), Ok(&items[index]), "item {index} of {count}");
+                assert!(check(root, index as u64 + 1, proof).is_err(), "item {index} of {count} at the next index");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_shortened_or_padded_proof_fails() {
+        let items = items(40);
+        let (root, proofs) = prove(&items, &[17]).unwrap();
+        let good = &proofs[0];
+        for node in 0..good.len() {
+            for byte in 0..good[node].len() {
+                let mut bad = good.clone();
+                let mut bytes = bad[node].to_vec();
+                bytes[byte] ^= 1;
+                bad[node] = bytes.into();
+                assert!(check(root, 17, &bad).is_err(), "node {node} byte {byte}");
+            }
+        }
+        let mut padded = good.clone();
+        padded.push(good[0].clone());
+        assert!(check(root, 17, &padded).is_err());
+        padded = good.clone();
+        padded.insert(0, good[0].clone());
+        assert!(check(root, 17, &padded).is_err());
+        padded = good.clone();
+        padded.push(good[good.len() - 1].clone());
+        assert!(check(root, 17, &padded).is_err());
+        assert!(check(root, 17, &good[1..]).is_err());
+        assert!(check(root, 17, &good[..good.len() - 1]).is_err());
+        let mut swapped = good.clone();
+        swapped.reverse();
+        assert!(check(root, 17, &swapped).is_err());
+        assert_eq!(check(root, 17, &[]), Err(TrieError::Empty));
+        assert_eq!(prove(&items, &[40]).unwrap_err(), TrieError::NoItem { index: 40, count: 40 });
+    }
+}
