@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IAuthorization} from "./IAuthorization.sol";
+import {RequestState, Status, newRequestState} from "./RequestState.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
@@ -18,25 +19,6 @@ import {EnumerableMap} from "@openzeppelin/contracts/utils/structs/EnumerableMap
 /// its selector and goes on.
 contract Authorization is IAuthorization, EIP712 {
     using EnumerableMap for EnumerableMap.AddressToAddressMap;
-
-    enum Status {
-        None,
-        Pending,
-        Approved,
-        Denied,
-        Consumed,
-        Recorded,
-        Cancelled,
-        Expired
-    }
-
-    /// What is stored about a request: 88 bits of one slot. The id commits to all the rest.
-    struct State {
-        Status status; // never Expired: that follows from the clock
-        uint8 line; // index of the policy line
-        uint32 votes; // approvals counted, by approver bit
-        uint40 expiresAt;
-    }
 
     /// What every request reads: 208 bits of one slot.
     struct Config {
@@ -60,7 +42,8 @@ contract Authorization is IAuthorization, EIP712 {
     uint256 public constant MAX_APPROVERS = 32;
     uint256 public constant MAX_BRIDGES = 8;
     uint256 public constant MAX_POLICY_LINES = 8;
-    uint256 public constant MAX_COUNTS_PER_LINE = 8;
+    /// As many as fit one word with their masks.
+    uint256 public constant MAX_COUNTS_PER_LINE = 6;
     uint256 public constant MAX_NAME_BYTES = 64;
     uint256 public constant MAX_NOTE_BYTES = 512;
     uint256 public constant MAX_LIFETIME_SECONDS = 30 days;
@@ -75,9 +58,11 @@ contract Authorization is IAuthorization, EIP712 {
     Config private _config;
     /// Eight masks of 32 approver bits: role 0, which is every approver, lowest.
     uint256 private _masks;
-    /// A policy line's counts, 16 bits each (role, count), the first lowest; a zero ends them.
-    uint128[MAX_POLICY_LINES] private _quorums;
-    mapping(bytes32 id => State) private _states;
+    /// A policy line's counts as the admin set them, 16 bits each (role, count), the first lowest; a zero ends them.
+    uint96[MAX_POLICY_LINES] private _quorums;
+    /// The same counts with each role's mask of this epoch, 40 bits each (mask, count), so that a decision reads one slot.
+    uint256[MAX_POLICY_LINES] private _rules;
+    mapping(bytes32 id => RequestState) private _states;
     mapping(address account => Voter) private _voters;
     address[MAX_APPROVERS] private _approverAt;
     /// Requester to response signer.
@@ -134,10 +119,9 @@ contract Authorization is IAuthorization, EIP712 {
         if (error_.length != 0) return error_;
 
         bytes32 id = _hashRequest(r);
-        if (_states[id].status != Status.None) return abi.encodeWithSelector(AlreadyRequested.selector, id);
+        if (_states[id].status() != Status.None) return abi.encodeWithSelector(AlreadyRequested.selector, id);
 
-        _states[id] =
-            State({status: Status.Pending, line: _lineFor(config, r.riskBps), votes: 0, expiresAt: r.expiresAt});
+        _states[id] = newRequestState(_lineFor(config, r.riskBps), r.expiresAt);
         emit AuthorizationRequested(
             id, r.requester, r.actionHash, r.requestHash, requestId, toolName, r.riskBps, r.expiresAt, r.epoch
         );
@@ -198,19 +182,25 @@ contract Authorization is IAuthorization, EIP712 {
     /// @inheritdoc IAuthorization
     function vote(Request calldata r, bool approve, string calldata note) external {
         bytes32 id = _hashRequest(r);
-        State memory state = _states[id];
+        RequestState state = _states[id];
         if (!approve) {
             _orRevert(_checkDeniable(id, state));
-            _orRevert(_checkVoter(r, id, msg.sender, note));
-            _deny(r, id, msg.sender, note);
+            _orRevert(_checkVoter(r, id, msg.sender, _voters[msg.sender], note));
+            _deny(r, id, state, msg.sender, note);
             return;
         }
         _orRevert(_checkApprovable(r, id, state));
-        _orRevert(_checkVoter(r, id, msg.sender, note));
-        uint32 before = state.votes;
-        state.votes |= _bitOf(msg.sender);
-        _emitApproval(id, msg.sender, note, before);
-        _storeApprovals(r, id, state, _meets(state.line, state.votes) ? msg.sender : address(0));
+        Voter memory voter = _voters[msg.sender];
+        _orRevert(_checkVoter(r, id, msg.sender, voter, note));
+
+        uint32 bit = uint32(1) << voter.bit;
+        if (state.votes() & bit != 0) {
+            emit VoteSkipped(id, msg.sender);
+            return;
+        }
+        emit VoteCast(id, msg.sender, true, note);
+        state = state.withVotes(bit);
+        _storeApprovals(r, id, state, _meets(_rules[state.line()], state.votes()) ? msg.sender : address(0));
     }
 
     function _decide(Request calldata r, SignedVote[] calldata votes, uint256 walletGasMax)
@@ -221,7 +211,7 @@ contract Authorization is IAuthorization, EIP712 {
         if (votes.length == 0) return abi.encodeWithSelector(NoVotes.selector, id);
         if (votes.length > MAX_APPROVERS) return abi.encodeWithSelector(TooMany.selector, votes.length, MAX_APPROVERS);
 
-        State memory state = _states[id];
+        RequestState state = _states[id];
         for (uint256 i = 0; i < votes.length; ++i) {
             if (!votes[i].approve) return _decideDenied(r, id, state, votes[i], walletGasMax);
         }
@@ -231,80 +221,94 @@ contract Authorization is IAuthorization, EIP712 {
     function _decideDenied(
         Request calldata r,
         bytes32 id,
-        State memory state,
+        RequestState state,
         SignedVote calldata denial,
         uint256 walletGasMax
     ) private returns (bytes memory error_) {
         error_ = _checkDeniable(id, state);
         if (error_.length != 0) return error_;
-        error_ = _checkSigned(r, id, denial, walletGasMax);
+        (error_,) = _checkSigned(r, id, denial, walletGasMax);
         if (error_.length != 0) return error_;
-        _deny(r, id, denial.approver, denial.note);
+        _deny(r, id, state, denial.approver, denial.note);
     }
 
     function _decideApproved(
         Request calldata r,
         bytes32 id,
-        State memory state,
+        RequestState state,
         SignedVote[] calldata votes,
         uint256 walletGasMax
     ) private returns (bytes memory error_) {
         error_ = _checkApprovable(r, id, state);
         if (error_.length != 0) return error_;
 
-        uint32 before = state.votes;
+        uint256 rules = _rules[state.line()];
+        uint256 repeated = 0; // bit i: votes[i] is already counted
         address settledBy;
         for (uint256 i = 0; i < votes.length; ++i) {
-            error_ = _checkSigned(r, id, votes[i], walletGasMax);
+            SignedVote calldata v = votes[i];
+            uint32 bit;
+            (error_, bit) = _checkSigned(r, id, v, walletGasMax);
             if (error_.length != 0) return error_;
-            state.votes |= _bitOf(votes[i].approver);
-            if (settledBy == address(0) && _meets(state.line, state.votes)) settledBy = votes[i].approver;
+            if (state.votes() & bit != 0) {
+                repeated |= 1 << i;
+                continue;
+            }
+            state = state.withVotes(bit);
+            if (settledBy == address(0) && _meets(rules, state.votes())) settledBy = v.approver;
         }
 
+        // Nothing was written before the last vote was checked.
         for (uint256 i = 0; i < votes.length; ++i) {
-            before = _emitApproval(id, votes[i].approver, votes[i].note, before);
+            SignedVote calldata v = votes[i];
+            if (repeated & (1 << i) != 0) emit VoteSkipped(id, v.approver);
+            else emit VoteCast(id, v.approver, true, v.note);
         }
         _storeApprovals(r, id, state, settledBy);
     }
 
     /// A denial ends what is pending or approved, of any epoch, paused or not.
-    function _checkDeniable(bytes32 id, State memory state) private view returns (bytes memory error_) {
-        Status status = _statusNow(state);
+    function _checkDeniable(bytes32 id, RequestState state) private view returns (bytes memory error_) {
+        Status status = state.current();
         if (status != Status.Pending && status != Status.Approved) return _statusError(id, state);
     }
 
-    function _checkApprovable(Request calldata r, bytes32 id, State memory state)
+    function _checkApprovable(Request calldata r, bytes32 id, RequestState state)
         private
         view
         returns (bytes memory error_)
     {
-        if (_statusNow(state) != Status.Pending) return _statusError(id, state);
+        if (state.current() != Status.Pending) return _statusError(id, state);
         return _checkRunning(_config, r);
     }
 
-    function _checkVoter(Request calldata r, bytes32 id, address approver, string calldata note)
+    function _checkVoter(Request calldata r, bytes32 id, address approver, Voter memory voter, string calldata note)
         private
-        view
+        pure
         returns (bytes memory error_)
     {
         if (approver == r.requester) return abi.encodeWithSelector(RequesterCannotVote.selector, id, approver);
-        if (_voters[approver].role == 0) return abi.encodeWithSelector(NotApprover.selector, approver);
+        if (voter.role == 0) return abi.encodeWithSelector(NotApprover.selector, approver);
         return _checkLength(bytes(note).length, 0, MAX_NOTE_BYTES);
     }
 
+    /// Checks a signed vote and answers with its approver's bit.
     function _checkSigned(Request calldata r, bytes32 id, SignedVote calldata v, uint256 walletGasMax)
         private
         view
-        returns (bytes memory error_)
+        returns (bytes memory error_, uint32 bit)
     {
-        error_ = _checkVoter(r, id, v.approver, v.note);
-        if (error_.length != 0) return error_;
+        address approver = v.approver;
+        Voter memory voter = _voters[approver];
+        bit = uint32(1) << voter.bit;
+        error_ = _checkVoter(r, id, approver, voter, v.note);
+        if (error_.length != 0) return (error_, bit);
 
         bytes32 digest = _hashVote(r, id, v.approve, v.note);
         (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecoverCalldata(digest, v.signature);
-        if (problem == ECDSA.RecoverError.NoError && recovered == v.approver) return error_;
-        if (!_walletAccepts(v.approver, digest, v.signature, walletGasMax)) {
-            return abi.encodeWithSelector(InvalidSignature.selector, id, v.approver);
+        if (problem == ECDSA.RecoverError.NoError && recovered == approver) return (error_, bit);
+        if (!_walletAccepts(approver, digest, v.signature, walletGasMax)) {
+            error_ = abi.encodeWithSelector(InvalidSignature.selector, id, approver);
         }
     }
 
@@ -321,27 +325,19 @@ contract Authorization is IAuthorization, EIP712 {
         return success && answer.length >= 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
     }
 
-    function _deny(Request calldata r, bytes32 id, address approver, string calldata note) private {
-        _states[id].status = Status.Denied;
+    function _deny(Request calldata r, bytes32 id, RequestState state, address approver, string calldata note) private {
+        _states[id] = state.withStatus(Status.Denied);
         emit VoteCast(id, approver, false, note);
         emit AuthorizationDenied(id, r.actionHash, approver, note);
     }
 
-    /// Reports one approval and returns `counted` with its bit.
-    function _emitApproval(bytes32 id, address approver, string calldata note, uint32 counted)
-        private
-        returns (uint32)
-    {
-        uint32 bit = _bitOf(approver);
-        if (counted & bit != 0) emit VoteSkipped(id, approver);
-        else emit VoteCast(id, approver, true, note);
-        return counted | bit;
-    }
-
-    function _storeApprovals(Request calldata r, bytes32 id, State memory state, address settledBy) private {
-        if (settledBy != address(0)) state.status = Status.Approved;
-        _states[id] = state;
-        if (settledBy != address(0)) emit AuthorizationApproved(id, r.actionHash, settledBy);
+    function _storeApprovals(Request calldata r, bytes32 id, RequestState state, address settledBy) private {
+        if (settledBy == address(0)) {
+            _states[id] = state;
+            return;
+        }
+        _states[id] = state.withStatus(Status.Approved);
+        emit AuthorizationApproved(id, r.actionHash, settledBy);
     }
 
     // ----------------------------------------------------------------------------------------------- execution
@@ -377,11 +373,12 @@ contract Authorization is IAuthorization, EIP712 {
         if (msg.sender != r.requester && msg.sender != admin) revert NotRequesterOrAdmin(msg.sender);
         _orRevert(_checkLength(bytes(reason).length, 0, MAX_NOTE_BYTES));
         bytes32 id = _hashRequest(r);
-        Status status = _states[id].status;
+        RequestState state = _states[id];
+        Status status = state.status();
         if (status == Status.None) revert UnknownRequest(id);
         if (status != Status.Pending && status != Status.Approved) revert WrongStatus(id, uint8(status));
 
-        _states[id].status = Status.Cancelled;
+        _states[id] = state.withStatus(Status.Cancelled);
         emit AuthorizationCancelled(id, r.actionHash, msg.sender, reason);
     }
 
@@ -391,12 +388,12 @@ contract Authorization is IAuthorization, EIP712 {
         }
         bytes32 id = _hashRequest(r);
         if (claim == 0) return abi.encodeWithSelector(ZeroClaim.selector, id);
-        State memory state = _states[id];
-        if (_statusNow(state) != Status.Approved) return _statusError(id, state);
+        RequestState state = _states[id];
+        if (state.current() != Status.Approved) return _statusError(id, state);
         error_ = _checkRunning(_config, r);
         if (error_.length != 0) return error_;
 
-        _states[id].status = Status.Consumed;
+        _states[id] = state.withStatus(Status.Consumed);
         emit AuthorizationConsumed(id, r.actionHash, msg.sender, claim);
     }
 
@@ -406,10 +403,10 @@ contract Authorization is IAuthorization, EIP712 {
         }
         if (outcome < 1 || outcome > 3) return abi.encodeWithSelector(OutcomeOutOfRange.selector, outcome);
         bytes32 id = _hashRequest(r);
-        State memory state = _states[id];
-        if (state.status != Status.Consumed) return _statusError(id, state);
+        RequestState state = _states[id];
+        if (state.status() != Status.Consumed) return _statusError(id, state);
 
-        _states[id].status = Status.Recorded;
+        _states[id] = state.withStatus(Status.Recorded);
         emit ExecutionRecorded(id, outcomeHash, outcome);
     }
 
@@ -417,13 +414,13 @@ contract Authorization is IAuthorization, EIP712 {
 
     /// @inheritdoc IAuthorization
     function statusOf(bytes32 id) external view returns (uint8) {
-        return uint8(_statusNow(_states[id]));
+        return uint8(_states[id].current());
     }
 
     /// @inheritdoc IAuthorization
     function requestState(bytes32 id) external view returns (uint8 status, uint40 expiresAt, uint8 line, uint32 votes) {
-        State memory state = _states[id];
-        return (uint8(_statusNow(state)), state.expiresAt, state.line, state.votes);
+        RequestState state = _states[id];
+        return (uint8(state.current()), state.expiresAt(), state.line(), state.votes());
     }
 
     /// @inheritdoc IAuthorization
@@ -451,7 +448,7 @@ contract Authorization is IAuthorization, EIP712 {
         Config memory config = _config;
         lines = new PolicyLine[](config.lines);
         for (uint256 i = 0; i < lines.length; ++i) {
-            uint128 packed = _quorums[i];
+            uint96 packed = _quorums[i];
             uint256 counts = 0;
             while (counts < MAX_COUNTS_PER_LINE && packed >> (counts * 16) != 0) ++counts;
             lines[i] = PolicyLine(uint16(config.minRisks >> (i * 16)), new Quorum[](counts));
@@ -587,13 +584,13 @@ contract Authorization is IAuthorization, EIP712 {
         emit PolicySet(lines);
     }
 
-    function _packQuorum(uint256 line, Quorum[] memory counts) private pure returns (uint128 packed) {
+    function _packQuorum(uint256 line, Quorum[] memory counts) private pure returns (uint96 packed) {
         if (counts.length > MAX_COUNTS_PER_LINE) revert TooMany(counts.length, MAX_COUNTS_PER_LINE);
         if (counts.length == 0) revert EmptyQuorum(line);
         for (uint256 i = 0; i < counts.length; ++i) {
             if (counts[i].role > MAX_ROLE) revert RoleOutOfRange(counts[i].role);
             if (counts[i].count == 0) revert EmptyQuorum(line);
-            packed |= ((uint128(counts[i].role) << 8) | counts[i].count) << uint128(i * 16);
+            packed |= ((uint96(counts[i].role) << 8) | counts[i].count) << uint96(i * 16);
         }
     }
 
@@ -605,11 +602,20 @@ contract Authorization is IAuthorization, EIP712 {
         emit BridgeSet(b.requester, b.signer);
     }
 
-    /// Ends every administrative change: the policy can be met, and all that went before is void.
+    /// Ends every administrative change: resolves the policy against the approvers there are, refuses one that they
+    /// cannot meet, and voids what was not consumed before.
     function _raiseEpoch() private {
-        uint32 everyone = uint32(_masks);
-        for (uint8 line = 0; line < _config.lines; ++line) {
-            if (!_meets(line, everyone)) revert PolicyCannotBeMet(line);
+        uint256 masks = _masks;
+        for (uint256 i = 0; i < _config.lines; ++i) {
+            uint256 rules = 0;
+            uint256 shift = 0;
+            for (uint96 counts = _quorums[i]; counts != 0; counts >>= 16) {
+                uint256 mask = uint32(masks >> (uint256(uint8(counts >> 8)) * 32));
+                rules |= ((mask << 8) | uint8(counts)) << shift;
+                shift += 40;
+            }
+            if (!_meets(rules, uint32(masks))) revert PolicyCannotBeMet(i);
+            _rules[i] = rules;
         }
         emit EpochRaised(++_config.epoch);
     }
@@ -630,16 +636,11 @@ contract Authorization is IAuthorization, EIP712 {
         );
     }
 
-    function _statusNow(State memory state) private view returns (Status) {
-        bool open = state.status == Status.Pending || state.status == Status.Approved;
-        return open && block.timestamp >= state.expiresAt ? Status.Expired : state.status;
-    }
-
     /// Why a request cannot be acted on, given that its status is not the one the act needs.
-    function _statusError(bytes32 id, State memory state) private view returns (bytes memory) {
-        if (state.status == Status.None) return abi.encodeWithSelector(UnknownRequest.selector, id);
-        Status status = _statusNow(state);
-        if (status == Status.Expired) return abi.encodeWithSelector(RequestExpired.selector, id, state.expiresAt);
+    function _statusError(bytes32 id, RequestState state) private view returns (bytes memory) {
+        if (state.status() == Status.None) return abi.encodeWithSelector(UnknownRequest.selector, id);
+        Status status = state.current();
+        if (status == Status.Expired) return abi.encodeWithSelector(RequestExpired.selector, id, state.expiresAt());
         return abi.encodeWithSelector(WrongStatus.selector, id, uint8(status));
     }
 
@@ -669,17 +670,11 @@ contract Authorization is IAuthorization, EIP712 {
     }
 
     /// Whether `votes` meet every count of a policy line.
-    function _meets(uint8 line, uint32 votes) private view returns (bool) {
-        uint256 masks = _masks;
-        for (uint128 counts = _quorums[line]; counts != 0; counts >>= 16) {
-            uint32 mask = uint32(masks >> (uint256(uint8(counts >> 8)) * 32));
-            if (_popcount(votes & mask) < uint8(counts)) return false;
+    function _meets(uint256 rules, uint32 votes) private pure returns (bool) {
+        for (; rules != 0; rules >>= 40) {
+            if (_popcount(votes & uint32(rules >> 8)) < uint8(rules)) return false;
         }
         return true;
-    }
-
-    function _bitOf(address account) private view returns (uint32) {
-        return uint32(1) << _voters[account].bit;
     }
 
     /// An approver's bit in the mask of its role and in that of everyone.
@@ -691,9 +686,12 @@ contract Authorization is IAuthorization, EIP712 {
     /// Adds neighbouring fields of 1, 2 and 4 bits, then the four bytes by one multiplication (Hacker's Delight, 5-1).
     function _popcount(uint32 bits) private pure returns (uint256 count) {
         count = bits;
-        count = count - ((count >> 1) & 0x55555555);
-        count = (count & 0x33333333) + ((count >> 2) & 0x33333333);
-        count = (count + (count >> 4)) & 0x0f0f0f0f;
-        count = ((count * 0x01010101) >> 24) & 0xff;
+        // Unchecked: a field never borrows from its neighbour, and the product stays below 2^60.
+        unchecked {
+            count = count - ((count >> 1) & 0x55555555);
+            count = (count & 0x33333333) + ((count >> 2) & 0x33333333);
+            count = (count + (count >> 4)) & 0x0f0f0f0f;
+            count = ((count * 0x01010101) >> 24) & 0xff;
+        }
     }
 }

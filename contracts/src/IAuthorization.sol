@@ -231,7 +231,7 @@ interface IAuthorization {
     /// not be met afterwards.
     function setApprovers(ApproverInit[] calldata set, address[] calldata remove) external;
 
-    /// @notice Replaces the policy: 1 to 8 lines, the first from risk 0, strictly ascending, each with 1 to 8 counts
+    /// @notice Replaces the policy: 1 to 8 lines, the first from risk 0, strictly ascending, each with 1 to 6 counts
     /// that the present approvers can meet.
     function setPolicy(PolicyLine[] calldata lines) external;
 

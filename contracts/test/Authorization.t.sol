@@ -622,8 +622,8 @@ contract AuthorizationTest is Fixture {
         expectPolicyRefused(lines, abi.encodeWithSelector(I.EmptyQuorum.selector, 1));
         lines[1].quorum = new I.Quorum[](0);
         expectPolicyRefused(lines, abi.encodeWithSelector(I.EmptyQuorum.selector, 1));
-        lines[1].quorum = new I.Quorum[](9);
-        expectPolicyRefused(lines, abi.encodeWithSelector(I.TooMany.selector, 9, 8));
+        lines[1].quorum = new I.Quorum[](7);
+        expectPolicyRefused(lines, abi.encodeWithSelector(I.TooMany.selector, 7, 6));
         lines = initialPolicy();
         lines[1].quorum[1].role = 8;
         expectPolicyRefused(lines, abi.encodeWithSelector(I.RoleOutOfRange.selector, 8));
@@ -634,8 +634,8 @@ contract AuthorizationTest is Fixture {
     function test_APolicyOfTheLargestSize() public {
         I.PolicyLine[] memory lines = new I.PolicyLine[](8);
         for (uint16 i = 0; i < 8; ++i) {
-            lines[i] = I.PolicyLine(i * 1000, new I.Quorum[](8));
-            for (uint256 j = 0; j < 8; ++j) {
+            lines[i] = I.PolicyLine(i * 1000, new I.Quorum[](6));
+            for (uint256 j = 0; j < 6; ++j) {
                 lines[i].quorum[j] = I.Quorum(uint8(j % 3), 1);
             }
         }
