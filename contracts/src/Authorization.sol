@@ -34,23 +34,23 @@ contract Authorization is IAuthorization, EIP712 {
         uint8 bit;
     }
 
-    uint8 public constant ANY = 0;
-    uint8 public constant OPERATIONS = 1;
-    uint8 public constant SECURITY = 2;
-    uint8 public constant MAX_ROLE = 7;
+    uint8 internal constant ANY = 0;
+    uint8 internal constant OPERATIONS = 1;
+    uint8 internal constant SECURITY = 2;
+    uint8 internal constant MAX_ROLE = 7;
 
-    uint256 public constant MAX_APPROVERS = 32;
-    uint256 public constant MAX_BRIDGES = 8;
-    uint256 public constant MAX_POLICY_LINES = 8;
+    uint256 internal constant MAX_APPROVERS = 32;
+    uint256 internal constant MAX_BRIDGES = 8;
+    uint256 internal constant MAX_POLICY_LINES = 8;
     /// As many as fit one word with their masks.
-    uint256 public constant MAX_COUNTS_PER_LINE = 6;
-    uint256 public constant MAX_NAME_BYTES = 64;
-    uint256 public constant MAX_NOTE_BYTES = 512;
-    uint256 public constant MAX_LIFETIME_SECONDS = 30 days;
-    uint256 public constant MAX_RISK_BPS = 10_000;
-    uint256 public constant MAX_REQUESTS_PER_BATCH = 400;
-    uint256 public constant MAX_ITEMS_PER_BATCH = 32;
-    uint256 public constant ERC1271_GAS_MAX = 100_000;
+    uint256 internal constant MAX_COUNTS_PER_LINE = 6;
+    uint256 internal constant MAX_NAME_BYTES = 64;
+    uint256 internal constant MAX_NOTE_BYTES = 512;
+    uint256 internal constant MAX_LIFETIME_SECONDS = 30 days;
+    uint256 internal constant MAX_RISK_BPS = 10_000;
+    uint256 internal constant MAX_REQUESTS_PER_BATCH = 400;
+    uint256 internal constant MAX_ITEMS_PER_BATCH = 32;
+    uint256 internal constant ERC1271_GAS_MAX = 100_000;
 
     bytes32 private constant VOTE_TYPEHASH =
         keccak256("Vote(bytes32 id,string tool_name,bytes32 action_hash,bool approve,string note)");
@@ -251,7 +251,7 @@ contract Authorization is IAuthorization, EIP712 {
             (error_, bit) = _checkSigned(r, id, v, walletGasMax);
             if (error_.length != 0) return error_;
             if (state.votes() & bit != 0) {
-                repeated |= 1 << i;
+                repeated |= uint256(1) << i;
                 continue;
             }
             state = state.withVotes(bit);
@@ -261,7 +261,7 @@ contract Authorization is IAuthorization, EIP712 {
         // Nothing was written before the last vote was checked.
         for (uint256 i = 0; i < votes.length; ++i) {
             SignedVote calldata v = votes[i];
-            if (repeated & (1 << i) != 0) emit VoteSkipped(id, v.approver);
+            if (repeated & (uint256(1) << i) != 0) emit VoteSkipped(id, v.approver);
             else emit VoteCast(id, v.approver, true, v.note);
         }
         _storeApprovals(r, id, state, settledBy);

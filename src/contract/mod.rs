@@ -227,12 +227,9 @@ fn same_code(code: &[u8]) -> bool {
 fn immutable_spans() -> Option<Vec<(usize, usize)>> {
     let artifact: serde_json::Value = serde_json::from_str(ARTIFACT).ok()?;
     let mut spans = Vec::new();
-    for places in artifact.get("immutableReferences")?.as_object()?.values() {
-        for place in places.as_array()? {
-            let field =
-                |name: &str| place.get(name).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok());
-            spans.push((field("start")?, field("length")?));
-        }
+    for place in artifact.get("immutableReferences")?.as_array()? {
+        let field = |name: &str| place.get(name)?.as_u64().and_then(|n| usize::try_from(n).ok());
+        spans.push((field("start")?, field("length")?));
     }
     spans.sort_unstable();
     Some(spans)
