@@ -34,7 +34,7 @@ function immutableRanges(references) {
 function build() {
   const scratch = mkdtempSync(join(tmpdir(), "guardrail-artifact-"));
   try {
-    const forge = join(ROOT, "node_modules", ".bin", "forge");
+    const forge = process.env.GUARDRAIL_FORGE ?? join(ROOT, "node_modules", ".bin", "forge");
     const out = join(scratch, "out");
     const args = ["build", SOURCE, "--root", ROOT, "--out", out, "--cache-path", join(scratch, "cache"), "--force"];
     execFileSync(forge, [...args, "--quiet"], { stdio: ["ignore", "ignore", "inherit"] });
