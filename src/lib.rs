@@ -1,4 +1,5 @@
 pub mod atomic_file;
+pub mod bridge;
 pub mod channel;
 pub mod contract;
 pub mod crypto;

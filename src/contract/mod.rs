@@ -27,6 +27,7 @@ pub mod bindings {
 }
 
 use bindings::Authorization;
+pub use bindings::Authorization::{BatchItemSkipped, VoteSkipped};
 pub use bindings::IAuthorization;
 
 /// The contract's numbers for roles that have a name of their own (IAuthorization.sol).

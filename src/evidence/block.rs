@@ -1,9 +1,9 @@
 //! Proofs of one block, built once for all requests in it.
 
-use alloy::consensus::{Header, TxEnvelope};
+use alloy::consensus::{Header, ReceiptEnvelope, TxEnvelope};
 use alloy::eips::BlockId;
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, Log};
 use alloy::providers::Provider;
 use alloy::rpc::types::TransactionReceipt;
 
@@ -18,6 +18,7 @@ pub struct BlockProofs {
     transactions: Vec<Vec<u8>>,
     transaction_hashes: Vec<B256>,
     receipts: Vec<Vec<u8>>,
+    logs: Vec<Vec<Log>>,
 }
 
 /// The proofs of one transaction of a block.
@@ -56,15 +57,17 @@ impl BlockProofs {
         }
         let transactions: Vec<Vec<u8>> = envelopes.iter().map(Encodable2718::encoded_2718).collect();
         let transaction_hashes = envelopes.iter().map(|envelope| *envelope.tx_hash()).collect();
-        let receipts: Vec<Vec<u8>> =
-            receipts.into_iter().map(|receipt| receipt.inner.into_primitives_receipt().encoded_2718()).collect();
+        let receipts: Vec<ReceiptEnvelope<Log>> =
+            receipts.into_iter().map(|receipt| receipt.inner.into_primitives_receipt()).collect();
+        let logs = receipts.iter().map(|receipt| receipt.logs().to_vec()).collect();
+        let receipts: Vec<Vec<u8>> = receipts.iter().map(Encodable2718::encoded_2718).collect();
         if alloy_trie::root::ordered_trie_root_encoded(&transactions) != header.transactions_root {
             return Err(inconsistent("transactions root"));
         }
         if alloy_trie::root::ordered_trie_root_encoded(&receipts) != header.receipts_root {
             return Err(inconsistent("receipts root"));
         }
-        Ok(BlockProofs { header, hash, transactions, transaction_hashes, receipts })
+        Ok(BlockProofs { header, hash, transactions, transaction_hashes, receipts, logs })
     }
 
     pub fn header(&self) -> &Header {
@@ -78,6 +81,27 @@ impl BlockProofs {
     /// RLP of the header: what hashes to the block's hash.
     pub fn header_rlp(&self) -> Bytes {
         alloy::rlp::encode(&self.header).into()
+    }
+
+    /// Where in its receipt a transaction logged an event: first topic `signature`, second topic `id`.
+    ///
+    /// # Errors
+    /// [`EndpointError::Inconsistent`] where it did not.
+    pub fn log_index(
+        &self,
+        transaction: B256,
+        contract: Address,
+        signature: B256,
+        id: B256,
+    ) -> Result<u64, EndpointError> {
+        let position = self.transaction_hashes.iter().position(|hash| *hash == transaction);
+        let logs = position.and_then(|index| self.logs.get(index)).map(Vec::as_slice).unwrap_or_default();
+        let found = logs.iter().position(|log| {
+            log.address == contract && log.topics().first() == Some(&signature) && log.topics().get(1) == Some(&id)
+        });
+        found
+            .map(|index| index as u64)
+            .ok_or(EndpointError::Inconsistent { block: self.hash, what: "it does not hold the event" })
     }
 
     /// The proofs of a transaction of this block.

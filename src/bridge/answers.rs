@@ -1,0 +1,352 @@
+//! Writes responses: what the chain decided, with the evidence that proves it, signed.
+//!
+//! A response is journalled before its file is published, and published again after a crash.
+
+use alloy::consensus::Transaction;
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::providers::{Provider, RootProvider};
+use alloy::sol_types::{SolCall, SolEvent};
+
+use super::BridgeError;
+use super::intake::RefusedRequest;
+use super::journal::{ChainEvent, ChainVote, ItemEvent, Journal, JournalRequest, StoredResponse};
+use crate::channel::ResponseKind;
+use crate::crypto::{self, SigningDomain, SigningKey, abi};
+use crate::evidence::verify::{CANCELLED, EXPIRED, REFUSED};
+use crate::evidence::{BlockProofs, EndpointError};
+use crate::schema::{
+    AuthResponse, AuthorizationId, Decision, Evidence, EvidenceVote, Refusal, RequestState, Sha256Digest, Timestamp,
+    VoteProof,
+};
+
+/// Blocks whose proofs are kept: neighbours in a batch share one.
+const BLOCKS_KEPT: usize = 8;
+
+/// Builds and signs responses.
+pub struct Answers {
+    provider: RootProvider,
+    chain_id: u64,
+    contract: Address,
+    domain: SigningDomain,
+    signer: SigningKey,
+    blocks: Vec<BlockProofs>,
+}
+
+/// Everything of a response but its evidence and signature.
+struct Draft {
+    decision: Decision,
+    approver: Address,
+    denial_reason: Option<String>,
+    conditions: Vec<String>,
+}
+
+impl Draft {
+    fn plain(decision: Decision) -> Self {
+        Draft { decision, approver: Address::ZERO, denial_reason: None, conditions: Vec::new() }
+    }
+
+    fn denied(approver: Address, reason: String) -> Self {
+        Draft { decision: Decision::Denied, approver, denial_reason: Some(reason), conditions: Vec::new() }
+    }
+}
+
+impl Answers {
+    pub fn new(provider: RootProvider, chain_id: u64, contract: Address, signer: SigningKey) -> Self {
+        let domain = SigningDomain::new(chain_id, contract);
+        Answers { provider, chain_id, contract, domain, signer, blocks: Vec::new() }
+    }
+
+    pub fn domain(&self) -> &SigningDomain {
+        &self.domain
+    }
+
+    /// The answer to a decided request.
+    ///
+    /// # Errors
+    /// [`BridgeError`]; the request is then answered later.
+    pub async fn decision(
+        &mut self,
+        journal: &Journal,
+        request: &JournalRequest,
+    ) -> Result<StoredResponse, BridgeError> {
+        let response = self.decision_response(journal, request).await?;
+        self.store(request, ResponseKind::Decision, &response)
+    }
+
+    async fn decision_response(
+        &mut self,
+        journal: &Journal,
+        request: &JournalRequest,
+    ) -> Result<AuthResponse, BridgeError> {
+        let id = request.authorization_id;
+        match request.state {
+            RequestState::Approved | RequestState::Consumed | RequestState::Recorded => {
+                let event = self.event(journal, id, ItemEvent::Approved)?;
+                let votes = self.approving_votes(journal, request).await?;
+                let conditions = votes.iter().flat_map(|vote| vote.note.lines()).map(str::to_owned).collect();
+                let approver =
+                    event.data.parse().map_err(|_| BridgeError::Corrupt(format!("approver {}", event.data)))?;
+                let draft = Draft { decision: Decision::Approved, approver, denial_reason: None, conditions };
+                self.proven(request, draft, &event, abi::AuthorizationApproved::SIGNATURE_HASH, votes).await
+            }
+            RequestState::Denied => {
+                let event = self.event(journal, id, ItemEvent::Denied)?;
+                let approver: Address =
+                    event.data.parse().map_err(|_| BridgeError::Corrupt(format!("approver {}", event.data)))?;
+                let counted = journal.chain_votes(id)?;
+                let vote = counted
+                    .iter()
+                    .find(|vote| vote.approver == approver && !vote.approve)
+                    .ok_or_else(|| BridgeError::Corrupt(format!("{id} was denied without a vote")))?;
+                let proof = self.vote_proof(journal, request, vote).await?;
+                let draft = Draft::denied(approver, vote.note.as_str().to_owned());
+                self.proven(request, draft, &event, abi::AuthorizationDenied::SIGNATURE_HASH, vec![proof]).await
+            }
+            RequestState::Cancelled => {
+                let event = self.event(journal, id, ItemEvent::Cancelled)?;
+                let (by, reason) = event.data.split_once(' ').unwrap_or((event.data.as_str(), ""));
+                let by = by.parse().map_err(|_| BridgeError::Corrupt(format!("cancelled by {by}")))?;
+                let draft = Draft::denied(by, format!("{CANCELLED}{reason}"));
+                self.proven(request, draft, &event, abi::AuthorizationCancelled::SIGNATURE_HASH, Vec::new()).await
+            }
+            RequestState::Expired => {
+                let when = Timestamp::from_unix_ms(i64::try_from(request.expires_at_s).unwrap_or_default() * 1000);
+                self.unproven(request, format!("{EXPIRED}nobody settled it by {when}"))
+            }
+            RequestState::Refused => {
+                let why =
+                    journal.meta(&refusal_key(id))?.unwrap_or_else(|| "the contract would not take it".to_owned());
+                self.unproven(request, format!("{REFUSED}{why}"))
+            }
+            RequestState::Received | RequestState::Pending => {
+                Err(BridgeError::Corrupt(format!("{id} is {} and has no decision", request.state)))
+            }
+        }
+    }
+
+    /// The answer to a wish to consume: the consumption, whoever's claim it carries, or why there is none.
+    ///
+    /// # Errors
+    /// As [`Answers::decision`].
+    pub async fn consumption(
+        &mut self,
+        journal: &Journal,
+        request: &JournalRequest,
+        claim: Sha256Digest,
+    ) -> Result<StoredResponse, BridgeError> {
+        let response = match request.state {
+            RequestState::Consumed | RequestState::Recorded => {
+                let event = self.event(journal, request.authorization_id, ItemEvent::Consumed)?;
+                let draft = Draft::plain(Decision::Consumed);
+                self.proven(request, draft, &event, abi::AuthorizationConsumed::SIGNATURE_HASH, Vec::new()).await?
+            }
+            RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Refused => {
+                self.decision_response(journal, request).await?
+            }
+            RequestState::Received | RequestState::Pending | RequestState::Approved => {
+                return Err(BridgeError::Corrupt(format!("{} is not consumed", request.authorization_id)));
+            }
+        };
+        self.store(request, ResponseKind::Consumed(claim), &response)
+    }
+
+    /// The answer to an outcome.
+    ///
+    /// # Errors
+    /// As [`Answers::decision`].
+    pub async fn record(&mut self, journal: &Journal, request: &JournalRequest) -> Result<StoredResponse, BridgeError> {
+        let event = self.event(journal, request.authorization_id, ItemEvent::Recorded)?;
+        let draft = Draft::plain(Decision::Recorded);
+        let response = self.proven(request, draft, &event, abi::ExecutionRecorded::SIGNATURE_HASH, Vec::new()).await?;
+        self.store(request, ResponseKind::Recorded, &response)
+    }
+
+    /// The answer to a request that was refused before it was journalled.
+    ///
+    /// # Errors
+    /// [`BridgeError::Key`].
+    pub fn refusal(&self, refused: &RefusedRequest, refusal: &Refusal) -> Result<StoredResponse, BridgeError> {
+        let (action_hash, request_hash) = match &refused.request {
+            Some(request) => (request.action_hash, crypto::request_hash(request)?),
+            None => (Sha256Digest::ZERO, Sha256Digest::ZERO),
+        };
+        let response = self.sign(AuthResponse {
+            request_id: refused.request_id.clone(),
+            authorization_id: AuthorizationId::ZERO,
+            action_hash,
+            request_hash,
+            decision: Decision::Denied,
+            blockchain_tx_hash: B256::ZERO,
+            block_number: 0,
+            block_hash: B256::ZERO,
+            approver: Address::ZERO,
+            timestamp: Timestamp::now(),
+            signature: Bytes::new(),
+            denial_reason: Some(format!("{REFUSED}{refusal}")),
+            conditions: Vec::new(),
+            evidence_hash: Sha256Digest::ZERO,
+            evidence: None,
+        })?;
+        Ok(StoredResponse {
+            name: ResponseKind::Decision.file_name(&refused.request_id),
+            request_id: refused.request_id.clone(),
+            bytes: response.canonical()?,
+            slot: refused.slot,
+        })
+    }
+
+    fn store(
+        &self,
+        request: &JournalRequest,
+        kind: ResponseKind,
+        response: &AuthResponse,
+    ) -> Result<StoredResponse, BridgeError> {
+        let request_id = request.request.request_id.clone();
+        let slot = request.slot && kind == ResponseKind::Decision;
+        Ok(StoredResponse { name: kind.file_name(&request_id), request_id, bytes: response.canonical()?, slot })
+    }
+
+    fn event(&self, journal: &Journal, id: AuthorizationId, kind: ItemEvent) -> Result<ChainEvent, BridgeError> {
+        journal.event(id, kind)?.ok_or_else(|| BridgeError::Corrupt(format!("{id} has no {} event", kind.as_str())))
+    }
+
+    fn unproven(&self, request: &JournalRequest, reason: String) -> Result<AuthResponse, BridgeError> {
+        self.sign(AuthResponse {
+            request_id: request.request.request_id.clone(),
+            authorization_id: request.authorization_id,
+            action_hash: request.request.action_hash,
+            request_hash: request.request_hash,
+            decision: Decision::Denied,
+            blockchain_tx_hash: B256::ZERO,
+            block_number: 0,
+            block_hash: B256::ZERO,
+            approver: Address::ZERO,
+            timestamp: Timestamp::now(),
+            signature: Bytes::new(),
+            denial_reason: Some(reason),
+            conditions: Vec::new(),
+            evidence_hash: Sha256Digest::ZERO,
+            evidence: None,
+        })
+    }
+
+    async fn proven(
+        &mut self,
+        request: &JournalRequest,
+        draft: Draft,
+        event: &ChainEvent,
+        topic: B256,
+        votes: Vec<EvidenceVote>,
+    ) -> Result<AuthResponse, BridgeError> {
+        let (contract, chain_id, id) = (self.contract, self.chain_id, request.authorization_id);
+        let block = self.block(event.block_hash).await?;
+        let proof = block.prove(event.tx_hash)?;
+        let evidence = Evidence {
+            chain_id,
+            contract,
+            requester: request.requester,
+            expires_at: request.expires_at_s,
+            risk_bps: request.request.risk_score.bps(),
+            epoch: request.epoch,
+            block_header: block.header_rlp(),
+            transaction_index: proof.transaction_index,
+            transaction_proof: proof.transaction_proof,
+            receipt_proof: proof.receipt_proof,
+            log_index: block.log_index(event.tx_hash, contract, topic, id.0)?,
+            votes,
+        };
+        self.sign(AuthResponse {
+            request_id: request.request.request_id.clone(),
+            authorization_id: id,
+            action_hash: request.request.action_hash,
+            request_hash: request.request_hash,
+            decision: draft.decision,
+            blockchain_tx_hash: event.tx_hash,
+            block_number: event.block_number,
+            block_hash: event.block_hash,
+            approver: draft.approver,
+            timestamp: Timestamp::now(),
+            signature: Bytes::new(),
+            denial_reason: draft.denial_reason,
+            conditions: draft.conditions,
+            evidence_hash: crypto::evidence_hash(Some(&evidence))?,
+            evidence: Some(evidence),
+        })
+    }
+
+    fn sign(&self, mut response: AuthResponse) -> Result<AuthResponse, BridgeError> {
+        response.signature = self.signer.sign(crypto::response_digest(&self.domain, &response))?;
+        Ok(response)
+    }
+
+    async fn block(&mut self, hash: B256) -> Result<&BlockProofs, BridgeError> {
+        if let Some(index) = self.blocks.iter().position(|block| block.hash() == hash) {
+            return Ok(&self.blocks[index]);
+        }
+        let block = BlockProofs::fetch(&self.provider, hash).await?;
+        if self.blocks.len() >= BLOCKS_KEPT {
+            self.blocks.remove(0);
+        }
+        self.blocks.push(block);
+        self.blocks.last().ok_or(BridgeError::Endpoint(EndpointError::NoBlock(hash)))
+    }
+
+    async fn approving_votes(
+        &self,
+        journal: &Journal,
+        request: &JournalRequest,
+    ) -> Result<Vec<EvidenceVote>, BridgeError> {
+        let mut votes = Vec::new();
+        for vote in journal.chain_votes(request.authorization_id)?.iter().filter(|vote| vote.approve) {
+            votes.push(self.vote_proof(journal, request, vote).await?);
+        }
+        Ok(votes)
+    }
+
+    /// A vote's own proof: the signature that came through this bridge, else what its transaction carried.
+    async fn vote_proof(
+        &self,
+        journal: &Journal,
+        request: &JournalRequest,
+        vote: &ChainVote,
+    ) -> Result<EvidenceVote, BridgeError> {
+        let id = request.authorization_id;
+        let evidence =
+            |proof| EvidenceVote { approver: vote.approver, approve: vote.approve, note: vote.note.clone(), proof };
+        if let Some(signature) = journal.vote_signature(id, vote.approver, vote.approve, &vote.note)? {
+            return Ok(evidence(VoteProof::Signature(signature)));
+        }
+        let transaction =
+            self.provider.get_transaction_by_hash(vote.tx_hash).await?.ok_or_else(|| {
+                BridgeError::Corrupt(format!("the endpoint does not know transaction {}", vote.tx_hash))
+            })?;
+        let envelope = transaction.inner.into_inner();
+        let input = envelope.input();
+        if abi::voteCall::abi_decode(input).is_ok() {
+            return Ok(evidence(VoteProof::Transaction(envelope.encoded_2718().into())));
+        }
+        signature_in(input, id, vote.approver, vote.approve)
+            .map(|signature| evidence(VoteProof::Signature(signature)))
+            .ok_or_else(|| {
+                BridgeError::Corrupt(format!("the vote of {} for {id} has no proof in {}", vote.approver, vote.tx_hash))
+            })
+    }
+}
+
+/// Finds an approver's signature in the calldata of `decide` or `decideBatch`.
+fn signature_in(input: &[u8], id: AuthorizationId, approver: Address, approve: bool) -> Option<Bytes> {
+    let decisions: Vec<(abi::Request, Vec<abi::SignedVote>)> = if let Ok(call) = abi::decideCall::abi_decode(input) {
+        vec![(call.r, call.votes)]
+    } else {
+        let call = abi::decideBatchCall::abi_decode(input).ok()?;
+        call.r.into_iter().zip(call.votes).collect()
+    };
+    let (_, votes) = decisions.into_iter().find(|(r, _)| crypto::authorization_id(r) == id)?;
+    votes.into_iter().find(|vote| vote.approver == approver && vote.approve == approve).map(|vote| vote.signature)
+}
+
+/// Where the journal keeps why the contract refused a request.
+pub fn refusal_key(id: AuthorizationId) -> String {
+    format!("refusal {id}")
+}

@@ -1,0 +1,588 @@
+//! The loop: take files, read the chain, answer, send; then wait for something to happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use alloy::providers::{Provider, RootProvider};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::BridgeError;
+use super::answers::{Answers, refusal_key};
+use super::config::BridgeConfig;
+use super::identity::{AccountLock, ChainIdentity};
+use super::intake::{self, Rules, Taken};
+use super::journal::{HeldVote, ItemKind, Journal, JournalRequest};
+use super::plan::{self, IN_FLIGHT_MAX, ITEMS_PER_BATCH_MAX, REQUESTS_PER_BATCH_MAX, Work};
+use super::submitter::{Sent, Submitter, SubmitterConfig};
+use super::sync::{ChainReader, Synced};
+use crate::channel::{Claimed, Inbox, Incoming, ResponseKind};
+use crate::contract;
+use crate::crypto::{SigningKey, abi::ChainStatus};
+use crate::schema::anchors::EpochAnchors;
+use crate::schema::{AuthorizationId, LifecycleEvent, Outcome, RequestState, Sha256Digest, Timestamp};
+
+/// One turn of the loop may ask the chain for this long.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How soon the chain is asked again while a transaction is on its way.
+const IN_FLIGHT_POLL: Duration = Duration::from_millis(10);
+/// First and longest wait after trouble.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Seconds past an expiry after which an idle chain is made to mine a block that shows it.
+const IDLE_BLOCK_AFTER_S: i64 = 2;
+/// How long what the contract would revert is left alone.
+const STALL: Duration = Duration::from_secs(2);
+/// Answers written in one turn.
+const ANSWERS_PER_TURN_MAX: usize = 512;
+
+/// The bridge's two keys.
+pub struct BridgeKeys {
+    /// Sends transactions and pays for them.
+    pub requester: SigningKey,
+    /// Signs responses.
+    pub signer: SigningKey,
+}
+
+/// Why the bridge came to an orderly end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    Asked,
+}
+
+pub struct Bridge {
+    config: BridgeConfig,
+    inbox: Inbox,
+    journal: Journal,
+    provider: RootProvider,
+    identity: ChainIdentity,
+    epoch: EpochAnchors,
+    contract_approvers: BTreeSet<Address>,
+    reader: ChainReader,
+    submitter: Submitter,
+    answers: Answers,
+    /// What was passed over in a batch goes in a transaction of its own, whose revert says why.
+    alone: BTreeSet<AuthorizationId>,
+    /// What the contract would revert for a reason that may pass, and when it is tried again.
+    stalled: BTreeMap<AuthorizationId, Instant>,
+    recovered: bool,
+    _account: AccountLock,
+}
+
+impl Bridge {
+    /// Checks that chain, journal, channel and keys belong together, and takes the locks.
+    ///
+    /// # Errors
+    /// [`BridgeError`] with what does not fit.
+    pub async fn start(
+        config: BridgeConfig,
+        keys: BridgeKeys,
+        inbox: Inbox,
+        journal_path: &Path,
+        provider: RootProvider,
+        contract: Address,
+    ) -> Result<Self, BridgeError> {
+        let identity = ChainIdentity::read(&provider, contract).await?;
+        let requester = keys.requester.for_chain(identity.chain_id)?;
+        let signer = keys.signer.for_chain(identity.chain_id)?;
+        let account = AccountLock::take(identity.genesis_hash, requester.address())?;
+        let mut journal = Journal::open(journal_path)?;
+        identity.pin(&mut journal)?;
+        let epoch = contract::read_epoch(&provider, contract).await?;
+        let registered = epoch.bridges.iter().find(|bridge| bridge.requester == requester.address());
+        match registered {
+            Some(bridge) if bridge.signer == signer.address() => {}
+            Some(bridge) => {
+                return Err(BridgeError::Setup(format!(
+                    "the contract names {} as the response signer of {}, the key given is {}",
+                    bridge.signer,
+                    requester.address(),
+                    signer.address()
+                )));
+            }
+            None => {
+                return Err(BridgeError::Setup(format!(
+                    "{} is no bridge of the contract {contract}; its administrator adds one with setBridge",
+                    requester.address()
+                )));
+            }
+        }
+        let contract_approvers = contract_accounts(&provider, &epoch).await?;
+        let submitter = Submitter::new(
+            provider.clone(),
+            requester,
+            SubmitterConfig {
+                chain_id: identity.chain_id,
+                contract,
+                ceiling_wei: config.fees.ceiling_wei(),
+                tip_wei: u128::from(config.fees.priority_fee_wei),
+                resubmit_interval_ms: i64::try_from(config.chain.resubmit_interval_s.saturating_mul(1000))
+                    .unwrap_or(i64::MAX),
+            },
+        );
+        Ok(Bridge {
+            reader: ChainReader::new(provider.clone(), contract, config.chain.confirmations),
+            answers: Answers::new(provider.clone(), identity.chain_id, contract, signer),
+            config,
+            inbox,
+            journal,
+            provider,
+            identity,
+            epoch,
+            contract_approvers,
+            submitter,
+            alone: BTreeSet::new(),
+            stalled: BTreeMap::new(),
+            recovered: false,
+            _account: account,
+        })
+    }
+
+    pub fn identity(&self) -> &ChainIdentity {
+        &self.identity
+    }
+
+    pub fn requester(&self) -> Address {
+        self.submitter.account()
+    }
+
+    /// Runs until the token is cancelled. Trouble that may pass is waited out.
+    ///
+    /// # Errors
+    /// [`BridgeError`] that waiting does not cure.
+    pub async fn run(&mut self, stop: &CancellationToken) -> Result<StopReason, BridgeError> {
+        // Watch first, then scan: what comes between is seen twice, never missed.
+        let watch = self.inbox.watch()?;
+        let mut backoff = BACKOFF_FIRST;
+        loop {
+            if stop.is_cancelled() {
+                return Ok(StopReason::Asked);
+            }
+            let wait = match self.turn().await {
+                Ok(Turn::Busy) => {
+                    backoff = BACKOFF_FIRST;
+                    continue;
+                }
+                Ok(Turn::InFlight) => {
+                    backoff = BACKOFF_FIRST;
+                    IN_FLIGHT_POLL
+                }
+                Ok(Turn::Idle) => {
+                    backoff = BACKOFF_FIRST;
+                    Duration::from_millis(self.config.chain.poll_interval_ms)
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::error!(target: "guardrail::bridge", %error, retry_in_ms = backoff.as_millis() as u64, "trouble; nothing is dropped");
+                    let wait = jittered(backoff);
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    wait
+                }
+                Err(error) => return Err(error),
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watch.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One turn: everything that can be done now.
+    async fn turn(&mut self) -> Result<Turn, BridgeError> {
+        if !self.recovered {
+            self.recover().await?;
+        }
+        let taken = self.take_files()?;
+        let published = self.publish().await?;
+        let chain = match tokio::time::timeout(TURN_TIMEOUT, self.chain_turn()).await {
+            Ok(chain) => chain?,
+            Err(_) => return Err(crate::evidence::EndpointError::Timeout.into()),
+        };
+        let published = published + self.publish().await?;
+        Ok(if taken + published > 0 || chain == Turn::Busy { Turn::Busy } else { chain })
+    }
+
+    /// After a start: files that were claimed before, transactions that may never have left.
+    async fn recover(&mut self) -> Result<(), BridgeError> {
+        for claimed in self.inbox.claimed_before()? {
+            self.take_file(&claimed, true)?;
+        }
+        let open = self.submitter.resend(&self.journal).await?;
+        tracing::info!(target: "guardrail::bridge", unmined = open, open = self.journal.open_count()?, "recovered");
+        self.recovered = true;
+        Ok(())
+    }
+
+    fn take_files(&mut self) -> Result<usize, BridgeError> {
+        let claimed = self.inbox.claim_new()?;
+        for file in &claimed {
+            self.take_file(file, false)?;
+        }
+        Ok(claimed.len())
+    }
+
+    fn take_file(&mut self, claimed: &Claimed, again: bool) -> Result<(), BridgeError> {
+        let rules = Rules {
+            config: &self.config,
+            domain: self.answers.domain(),
+            requester: self.submitter.account(),
+            epoch: &self.epoch,
+            contract_approvers: &self.contract_approvers,
+            now: Timestamp::now(),
+        };
+        match intake::take(&mut self.journal, &rules, claimed)? {
+            Taken::Journalled(id) => {
+                tracing::info!(target: "guardrail::bridge", request = %id, file = claimed.incoming.file_name(), "journalled");
+                if let Incoming::Slot { .. } = claimed.incoming {
+                    self.inbox.rename_slot_claim(claimed, &id)?;
+                }
+            }
+            // After a restart a claimed file that the journal knows is no replay but work in hand.
+            Taken::Known { .. } if again => {
+                if let (Incoming::Slot { .. }, Ok(bytes)) = (&claimed.incoming, &claimed.content) {
+                    let request = crate::schema::AuthRequest::parse(bytes)?;
+                    self.inbox.rename_slot_claim(claimed, &request.request_id)?;
+                }
+            }
+            Taken::Known { republish } => {
+                if let Some(name) = republish {
+                    self.journal.atomically(|writes| writes.set_published(&name, false))?;
+                }
+                let refusal = crate::schema::Refusal::new(crate::schema::Rule::Replay, "it was seen before");
+                self.inbox.channel().quarantine(&claimed.path, &refusal)?;
+            }
+            Taken::Refused { refusal, answer } => {
+                if let Some(answer) = answer {
+                    let response = self.answers.refusal(&answer, &refusal)?;
+                    intake::keep_response(&mut self.journal, response)?;
+                }
+                self.inbox.channel().quarantine(&claimed.path, &refusal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes journalled responses, and forgets the files whose work is done by that.
+    async fn publish(&mut self) -> Result<usize, BridgeError> {
+        let waiting = self.journal.unpublished(ANSWERS_PER_TURN_MAX)?;
+        for response in &waiting {
+            let kind = kind_of(&response.name, &response.request_id);
+            if response.slot {
+                let timeout = Duration::from_secs(self.config.channel.lock_timeout_s);
+                self.inbox.publish_slot_response(&response.bytes, timeout).await?;
+            } else {
+                self.inbox.publish_response(&response.request_id, kind, &response.bytes)?;
+            }
+            self.journal.atomically(|writes| writes.set_published(&response.name, true))?;
+            tracing::info!(target: "guardrail::bridge", request = %response.request_id, response = response.name, "published");
+            self.finish_files(response.request_id.clone(), kind)?;
+        }
+        Ok(waiting.len())
+    }
+
+    fn finish_files(&self, request_id: crate::schema::RequestId, kind: ResponseKind) -> Result<(), BridgeError> {
+        match kind {
+            ResponseKind::Decision => {
+                let request = self.journal.request(&request_id)?;
+                if let Some(request) = request {
+                    for approver in self.journal.voters(request.authorization_id)? {
+                        self.inbox.finish(&Incoming::Vote { id: request.authorization_id, approver })?;
+                    }
+                }
+                self.inbox.finish(&Incoming::Request(request_id))?;
+            }
+            ResponseKind::Consumed(claim) => self.inbox.finish(&Incoming::Consume { request_id, claim })?,
+            ResponseKind::Recorded => self.inbox.finish(&Incoming::Outcome(request_id))?,
+        }
+        Ok(())
+    }
+
+    async fn chain_turn(&mut self) -> Result<Turn, BridgeError> {
+        let open = self.journal.open_nonces()?;
+        let synced = self.reader.sync(&mut self.journal, &open).await?;
+        if synced.rolled_back {
+            self.check_identity().await?;
+            self.submitter.resend(&self.journal).await?;
+        }
+        if synced.administration_changed {
+            self.epoch = contract::read_epoch(&self.provider, self.identity.contract).await?;
+            self.contract_approvers = contract_accounts(&self.provider, &self.epoch).await?;
+        }
+        self.alone.extend(&synced.skipped);
+        self.stalled.retain(|_, until| *until > Instant::now());
+        self.expire(&synced).await?;
+        let answered = self.answer().await?;
+        let open = self.journal.open_nonces()?;
+        let sent = self.send(open.len()).await?;
+        self.submitter.unstick(&mut self.journal, &open).await?;
+        let woken = self.wake_idle_chain(&synced, open.len() + sent).await?;
+        Ok(if synced.mined + synced.events + answered + sent > 0 || synced.rolled_back {
+            Turn::Busy
+        } else if open.is_empty() && !woken {
+            Turn::Idle
+        } else {
+            Turn::InFlight
+        })
+    }
+
+    async fn check_identity(&mut self) -> Result<(), BridgeError> {
+        ChainIdentity::read(&self.provider, self.identity.contract).await?.pin(&mut self.journal)
+    }
+
+    /// Requests whose time has passed: a confirmed block shows them unsettled.
+    async fn expire(&mut self, synced: &Synced) -> Result<(), BridgeError> {
+        for request in self.journal.requests_past(synced.head.time_s, ANSWERS_PER_TURN_MAX)? {
+            let id = request.authorization_id;
+            let status = self.reader.status_at(id, synced.head.hash).await?;
+            let event = match (request.state, status) {
+                (RequestState::Pending | RequestState::Approved, ChainStatus::Expired) => LifecycleEvent::ExpiryPassed,
+                // It never got there, and a transaction that still does will revert.
+                (RequestState::Received, ChainStatus::None) => LifecycleEvent::Refused,
+                _ => continue,
+            };
+            let next = request.state.next(event)?;
+            tracing::info!(target: "guardrail::bridge", %id, state = %next, block = synced.head.number, "time has passed");
+            self.journal.atomically(|writes| {
+                if event == LifecycleEvent::Refused {
+                    writes.set_meta(&refusal_key(id), "it could not be recorded on chain before it expired")?;
+                }
+                writes.set_state(id, next)
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self) -> Result<usize, BridgeError> {
+        let mut responses = 0;
+        for request in self.journal.unanswered(ANSWERS_PER_TURN_MAX)? {
+            let response = self.answers.decision(&self.journal, &request).await?;
+            intake::keep_response(&mut self.journal, response)?;
+            responses += 1;
+        }
+        for (request_id, claim) in self.journal.consumes_waiting(ANSWERS_PER_TURN_MAX)? {
+            let Some(request) = self.journal.request(&request_id)? else { continue };
+            if request.state == RequestState::Consumed || !request.state.is_open() {
+                let response = self.answers.consumption(&self.journal, &request, claim).await?;
+                self.journal.atomically(|writes| {
+                    writes.insert_response(&response)?;
+                    writes.close_consume(&request_id, claim)
+                })?;
+                responses += 1;
+            }
+        }
+        for (request_id, ..) in self.journal.outcomes_waiting(ANSWERS_PER_TURN_MAX)? {
+            let Some(request) = self.journal.request(&request_id)? else { continue };
+            if request.state == RequestState::Recorded {
+                let response = self.answers.record(&self.journal, &request).await?;
+                self.journal.atomically(|writes| {
+                    writes.insert_response(&response)?;
+                    writes.close_outcome(&request_id)
+                })?;
+                responses += 1;
+            }
+        }
+        Ok(responses)
+    }
+
+    /// Sends what waits, most urgent first, while there is room on the way.
+    async fn send(&mut self, in_flight: usize) -> Result<usize, BridgeError> {
+        let mut sent = 0;
+        while in_flight + sent < IN_FLIGHT_MAX {
+            let Some(work) = self.next_work()? else { break };
+            match self.submitter.send(&mut self.journal, &work).await? {
+                Sent::OnItsWay { .. } => sent += 1,
+                Sent::WouldRevert(reason) => self.give_up(&work, &reason).await?,
+                Sent::Rejected(reason) => {
+                    tracing::error!(target: "guardrail::bridge", reason, account = %self.submitter.account(), "the endpoint rejects our transactions; nothing is dropped");
+                    break;
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    /// The next transaction, most urgent kind first.
+    fn next_work(&mut self) -> Result<Option<Work>, BridgeError> {
+        let consumes = self.ready_consumes()?;
+        if let Some(work) = plan::consume_work(self.share(&consumes, |(request, _)| request, ITEMS_PER_BATCH_MAX))? {
+            return Ok(Some(work));
+        }
+        let decisions = self.ready_decisions()?;
+        if let Some(work) = plan::decide_work(self.share(&decisions, |(request, _)| request, ITEMS_PER_BATCH_MAX))? {
+            return Ok(Some(work));
+        }
+        let records = self.ready_records()?;
+        if let Some(work) = plan::record_work(self.share(&records, |(request, ..)| request, ITEMS_PER_BATCH_MAX))? {
+            return Ok(Some(work));
+        }
+        let mut received = self.journal.requests_to_send(RequestState::Received, REQUESTS_PER_BATCH_MAX)?;
+        received.retain(|request| !self.stalled.contains_key(&request.authorization_id));
+        for request in &mut received {
+            self.renew_epoch(request)?;
+        }
+        plan::request_work(self.share(&received, |request| request, REQUESTS_PER_BATCH_MAX))
+    }
+
+    /// What of the ready items goes into the next transaction: all that fit, or the first by
+    /// itself where it cannot share one.
+    fn share<'a, T>(&self, ready: &'a [T], request: impl Fn(&T) -> &JournalRequest, most: usize) -> &'a [T] {
+        let single = ready.iter().position(|item| self.alone.contains(&request(item).authorization_id));
+        match single {
+            Some(0) => &ready[..1],
+            Some(first) => &ready[..first.min(most)],
+            None => &ready[..ready.len().min(most)],
+        }
+    }
+
+    fn ready_consumes(&self) -> Result<Vec<(JournalRequest, Sha256Digest)>, BridgeError> {
+        let waiting = self.journal.consumes_waiting(ANSWERS_PER_TURN_MAX)?;
+        if waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ready: BTreeMap<_, JournalRequest> = BTreeMap::new();
+        for request in self.journal.requests_to_send(RequestState::Approved, ANSWERS_PER_TURN_MAX)? {
+            if !self.stalled.contains_key(&request.authorization_id) {
+                ready.insert(request.request.request_id.clone(), request);
+            }
+        }
+        // Of two claims on one authorization the first goes out; the other is answered by its event.
+        Ok(waiting.into_iter().filter_map(|(id, claim)| ready.remove(&id).map(|request| (request, claim))).collect())
+    }
+
+    fn ready_records(&self) -> Result<Vec<(JournalRequest, Outcome, Sha256Digest)>, BridgeError> {
+        let waiting = self.journal.outcomes_waiting(ANSWERS_PER_TURN_MAX)?;
+        if waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ready: BTreeMap<_, JournalRequest> = BTreeMap::new();
+        for request in self.journal.requests_to_send(RequestState::Consumed, ANSWERS_PER_TURN_MAX)? {
+            if !self.stalled.contains_key(&request.authorization_id) {
+                ready.insert(request.request.request_id.clone(), request);
+            }
+        }
+        let records = waiting.into_iter();
+        Ok(records.filter_map(|(id, outcome, hash)| ready.remove(&id).map(|r| (r, outcome, hash))).collect())
+    }
+
+    /// Requests whose held votes settle them now. One with a contract's vote comes alone: a
+    /// contract judges its own signature only in a call of its own.
+    fn ready_decisions(&mut self) -> Result<Vec<(JournalRequest, Vec<HeldVote>)>, BridgeError> {
+        let mut decisions = Vec::new();
+        for id in self.journal.ids_with_held_votes(ANSWERS_PER_TURN_MAX)? {
+            if self.stalled.contains_key(&id) {
+                continue;
+            }
+            let Some(request) = self.journal.request_by_authorization(id)? else { continue };
+            let (counted, held) = (self.journal.chain_votes(id)?, self.journal.held_votes(id)?);
+            let Some(votes) = plan::settling_votes(&request, &self.epoch, &counted, &held) else { continue };
+            if votes.iter().any(|vote| self.contract_approvers.contains(&vote.approver)) {
+                self.alone.insert(id);
+            }
+            decisions.push((request, votes));
+        }
+        Ok(decisions)
+    }
+
+    /// A request that waited while the approvers changed is requested under the epoch in force.
+    fn renew_epoch(&mut self, request: &mut JournalRequest) -> Result<(), BridgeError> {
+        if request.epoch == self.epoch.epoch {
+            return Ok(());
+        }
+        let (old, epoch) = (request.authorization_id, self.epoch.epoch);
+        let renewed =
+            crate::crypto::hash::chain_request(&request.request, request.requester, request.expires_at_s, epoch)?;
+        let new = crate::crypto::authorization_id(&renewed);
+        self.journal.atomically(|writes| writes.set_epoch(old, new, epoch))?;
+        request.authorization_id = new;
+        request.epoch = epoch;
+        Ok(())
+    }
+
+    /// The contract would revert. What cannot get better is refused, what may is left alone for a while.
+    async fn give_up(&mut self, work: &Work, reason: &str) -> Result<(), BridgeError> {
+        tracing::warn!(target: "guardrail::bridge", kind = work.kind.as_str(), items = work.items.len(), reason, "the contract would revert");
+        if work.items.len() > 1 {
+            self.alone.extend(&work.items);
+            return Ok(());
+        }
+        if reason.contains("ContractPaused") || reason.contains("StaleEpoch") {
+            self.epoch = contract::read_epoch(&self.provider, self.identity.contract).await?;
+            self.stall(work);
+            return Ok(());
+        }
+        match work.kind {
+            ItemKind::Request => {
+                for id in &work.items {
+                    let Some(request) = self.journal.request_by_authorization(*id)? else { continue };
+                    let next = request.state.next(LifecycleEvent::Refused)?;
+                    self.journal.atomically(|writes| {
+                        writes.set_meta(&refusal_key(*id), &format!("{}: {reason}", crate::schema::Rule::Chain))?;
+                        writes.set_state(*id, next)
+                    })?;
+                }
+            }
+            ItemKind::Decide => {
+                for id in &work.items {
+                    self.journal.atomically(|writes| writes.close_votes(*id, "refused"))?;
+                }
+            }
+            // Expiry, a denial or another claim came first; their events answer it.
+            ItemKind::Consume | ItemKind::Record | ItemKind::Nothing => self.stall(work),
+        }
+        Ok(())
+    }
+
+    fn stall(&mut self, work: &Work) {
+        let until = Instant::now() + STALL;
+        self.stalled.extend(work.items.iter().map(|id| (*id, until)));
+    }
+
+    /// On a chain that mines only what is sent, nothing would ever show that time has passed.
+    async fn wake_idle_chain(&mut self, synced: &Synced, in_flight: usize) -> Result<bool, BridgeError> {
+        let now_s = Timestamp::now().unix_s();
+        let overdue_s = u64::try_from(now_s.saturating_sub(IDLE_BLOCK_AFTER_S)).unwrap_or_default();
+        if in_flight > 0 || synced.head.time_s >= overdue_s || self.journal.requests_past(overdue_s, 1)?.is_empty() {
+            return Ok(false);
+        }
+        self.submitter.send_nothing(&mut self.journal).await?;
+        Ok(true)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Something was done, so there may be more to do.
+    Busy,
+    /// Transactions are on their way.
+    InFlight,
+    Idle,
+}
+
+fn kind_of(name: &str, id: &crate::schema::RequestId) -> ResponseKind {
+    if name == ResponseKind::Recorded.file_name(id) {
+        return ResponseKind::Recorded;
+    }
+    let claim = name
+        .strip_suffix(".consumed.json")
+        .and_then(|stem| stem.split_once('.'))
+        .and_then(|(_, claim)| claim.parse().ok());
+    claim.map_or(ResponseKind::Decision, ResponseKind::Consumed)
+}
+
+async fn contract_accounts(provider: &RootProvider, epoch: &EpochAnchors) -> Result<BTreeSet<Address>, BridgeError> {
+    let mut contracts = BTreeSet::new();
+    for approver in &epoch.approvers {
+        if !provider.get_code_at(approver.address).await?.is_empty() {
+            contracts.insert(approver.address);
+        }
+    }
+    Ok(contracts)
+}
+
+/// Between a half and the whole of a wait, so that many bridges do not come back at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = crate::crypto::random::bytes::<1>().map(|[byte]| u32::from(byte)).unwrap_or(128);
+    wait / 2 + wait / 2 * random / 255
+}

@@ -1,0 +1,103 @@
+//! The bridge: takes requests and votes from the channel, records them on a chain, answers with evidence.
+//!
+//! [`journal`] is the memory that comes before every send; [`intake`] lets files in;
+//! [`plan`] decides what to send; [`submitter`] owns nonces and sends; [`fees`] is the fee
+//! rule; [`sync`] reads the chain's events; [`answers`] writes responses; [`engine`] is the
+//! loop that runs them; [`identity`] is the chain that all of it is about.
+
+pub mod answers;
+pub mod config;
+pub mod engine;
+pub mod fees;
+pub mod identity;
+pub mod intake;
+pub mod journal;
+pub mod plan;
+pub mod rpc;
+pub mod submitter;
+pub mod sync;
+
+pub use config::BridgeConfig;
+pub use engine::{Bridge, BridgeKeys, StopReason};
+pub use identity::ChainIdentity;
+pub use journal::Journal;
+
+use crate::channel::ChannelError;
+use crate::contract::ContractError;
+use crate::crypto::key::KeyError;
+use crate::evidence::EndpointError;
+use crate::schema::{IllegalEvent, Refusal};
+
+/// What stops the bridge, or makes it wait and try again: see [`BridgeError::is_transient`].
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    #[error("the journal failed: {0}")]
+    Journal(#[from] rusqlite::Error),
+    #[error("the journal holds what it must not: {0}")]
+    Corrupt(String),
+    #[error("the journal is of version {found}, this program knows version {known}; use the version that wrote it")]
+    JournalVersion { found: i64, known: i64 },
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("the endpoint failed: {0}")]
+    Rpc(#[from] alloy::transports::RpcError<alloy::transports::TransportErrorKind>),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+    #[error("the chain is another one than before: {0}")]
+    Identity(String),
+    #[error("{0}")]
+    Setup(String),
+    #[error("another bridge on this host sends for {account} on this chain: {path} is locked")]
+    AccountBusy { account: alloy::primitives::Address, path: std::path::PathBuf },
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+}
+
+impl BridgeError {
+    /// Whether the trouble may pass by itself, so that the bridge waits and goes on.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            BridgeError::Rpc(_) | BridgeError::Endpoint(_) => true,
+            BridgeError::Contract(error) => match error {
+                ContractError::Rpc(_) => true,
+                ContractError::NoCode(_)
+                | ContractError::OtherCode { .. }
+                | ContractError::Decode { .. }
+                | ContractError::NoGenesis => false,
+            },
+            // A full disk or a channel that cannot be written is waited out: nothing is dropped.
+            BridgeError::Channel(error) => match error {
+                ChannelError::Io { .. } | ChannelError::LockTimeout { .. } => true,
+                ChannelError::Refused(_)
+                | ChannelError::Different { .. }
+                | ChannelError::BridgeRunning { .. }
+                | ChannelError::Watch { .. } => false,
+            },
+            BridgeError::Journal(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    rusqlite::ErrorCode::DiskFull
+                        | rusqlite::ErrorCode::DatabaseBusy
+                        | rusqlite::ErrorCode::SystemIoFailure
+                )
+            ),
+            BridgeError::Corrupt(_)
+            | BridgeError::JournalVersion { .. }
+            | BridgeError::Key(_)
+            | BridgeError::Refused(_)
+            | BridgeError::Illegal(_)
+            | BridgeError::Identity(_)
+            | BridgeError::Setup(_)
+            | BridgeError::AccountBusy { .. }
+            | BridgeError::Io { .. } => false,
+        }
+    }
+}

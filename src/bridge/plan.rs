@@ -1,0 +1,127 @@
+//! What to send next: pure decisions over what the journal holds.
+
+use alloy::primitives::{Address, Bytes};
+use alloy::sol_types::SolCall;
+
+use super::BridgeError;
+use super::journal::{ChainVote, HeldVote, ItemKind, JournalRequest};
+use crate::crypto::{self, abi};
+use crate::schema::anchors::EpochAnchors;
+use crate::schema::{AuthorizationId, Outcome, RequestState, Sha256Digest};
+
+/// Transactions on the way at one time.
+pub const IN_FLIGHT_MAX: usize = 16;
+/// Requests in one transaction (PROTOCOL section 5).
+pub const REQUESTS_PER_BATCH_MAX: usize = 400;
+/// Decisions, consumptions or outcomes in one transaction: evidence carries the whole transaction.
+pub const ITEMS_PER_BATCH_MAX: usize = 32;
+
+/// One transaction to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub kind: ItemKind,
+    pub items: Vec<AuthorizationId>,
+    pub calldata: Bytes,
+}
+
+fn chain_request(r: &JournalRequest) -> Result<abi::Request, BridgeError> {
+    Ok(crypto::hash::chain_request(&r.request, r.requester, r.expires_at_s, r.epoch)?)
+}
+
+/// Requests into one transaction: a single call for one, a batch for more.
+pub fn request_work(requests: &[JournalRequest]) -> Result<Option<Work>, BridgeError> {
+    let structs = requests.iter().map(chain_request).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<String> = requests.iter().map(|r| r.request.request_id.to_string()).collect();
+    let tools: Vec<String> = requests.iter().map(|r| r.request.tool_name.to_string()).collect();
+    let calldata = match (structs.as_slice(), ids.as_slice(), tools.as_slice()) {
+        ([], ..) => return Ok(None),
+        ([r], [id], [tool]) => {
+            abi::requestAuthorizationCall { r: r.clone(), requestId: id.clone(), toolName: tool.clone() }.abi_encode()
+        }
+        _ => abi::requestBatchCall { r: structs, requestIds: ids, toolNames: tools }.abi_encode(),
+    };
+    Ok(Some(work(ItemKind::Request, requests.iter(), calldata)))
+}
+
+/// Decisions into one transaction.
+pub fn decide_work(decisions: &[(JournalRequest, Vec<HeldVote>)]) -> Result<Option<Work>, BridgeError> {
+    let mut items = Vec::with_capacity(decisions.len());
+    for (request, votes) in decisions {
+        let votes: Vec<abi::SignedVote> = votes
+            .iter()
+            .map(|vote| abi::SignedVote {
+                approver: vote.approver,
+                approve: vote.approve,
+                note: vote.note.as_str().to_owned(),
+                signature: vote.signature.clone(),
+            })
+            .collect();
+        items.push((chain_request(request)?, votes));
+    }
+    let calldata = match items.as_slice() {
+        [] => return Ok(None),
+        [(r, votes)] => abi::decideCall { r: r.clone(), votes: votes.clone() }.abi_encode(),
+        _ => {
+            let (r, votes) = items.into_iter().unzip();
+            abi::decideBatchCall { r, votes }.abi_encode()
+        }
+    };
+    Ok(Some(work(ItemKind::Decide, decisions.iter().map(|(request, _)| request), calldata)))
+}
+
+/// Consumptions into one transaction.
+pub fn consume_work(consumes: &[(JournalRequest, Sha256Digest)]) -> Result<Option<Work>, BridgeError> {
+    let structs = consumes.iter().map(|(r, _)| chain_request(r)).collect::<Result<Vec<_>, _>>()?;
+    let calldata = match (structs.as_slice(), consumes) {
+        ([], _) => return Ok(None),
+        ([r], [(_, claim)]) => abi::consumeCall { r: r.clone(), claim: claim.0 }.abi_encode(),
+        _ => {
+            let claims = consumes.iter().map(|(_, claim)| claim.0).collect();
+            abi::consumeBatchCall { r: structs, claims }.abi_encode()
+        }
+    };
+    Ok(Some(work(ItemKind::Consume, consumes.iter().map(|(request, _)| request), calldata)))
+}
+
+/// Outcomes into one transaction.
+pub fn record_work(records: &[(JournalRequest, Outcome, Sha256Digest)]) -> Result<Option<Work>, BridgeError> {
+    let structs = records.iter().map(|(r, ..)| chain_request(r)).collect::<Result<Vec<_>, _>>()?;
+    let calldata = match (structs.as_slice(), records) {
+        ([], _) => return Ok(None),
+        ([r], [(_, outcome, hash)]) => {
+            abi::recordExecutionCall { r: r.clone(), outcome: outcome.code(), outcomeHash: hash.0 }.abi_encode()
+        }
+        _ => {
+            let outcomes = records.iter().map(|(_, outcome, _)| outcome.code()).collect();
+            let outcome_hashes = records.iter().map(|(.., hash)| hash.0).collect();
+            abi::recordBatchCall { r: structs, outcomes, outcomeHashes: outcome_hashes }.abi_encode()
+        }
+    };
+    Ok(Some(work(ItemKind::Record, records.iter().map(|(request, ..)| request), calldata)))
+}
+
+fn work<'a>(kind: ItemKind, requests: impl Iterator<Item = &'a JournalRequest>, calldata: Vec<u8>) -> Work {
+    Work { kind, items: requests.map(|r| r.authorization_id).collect(), calldata: calldata.into() }
+}
+
+/// Which held votes settle a request now: a denial by itself, or approvals that, with what the
+/// chain has counted, meet the policy line. `None` while they do not.
+pub fn settling_votes(
+    request: &JournalRequest,
+    epoch: &EpochAnchors,
+    counted: &[ChainVote],
+    held: &[HeldVote],
+) -> Option<Vec<HeldVote>> {
+    if let Some(denial) = held.iter().find(|vote| !vote.approve) {
+        return Some(vec![denial.clone()]);
+    }
+    if request.state != RequestState::Pending || epoch.epoch != request.epoch {
+        return None;
+    }
+    let new: Vec<HeldVote> =
+        held.iter().filter(|vote| !counted.iter().any(|c| c.approver == vote.approver)).cloned().collect();
+    let approvers: Vec<Address> =
+        counted.iter().filter(|c| c.approve).map(|c| c.approver).chain(new.iter().map(|v| v.approver)).collect();
+    let line = epoch.line_for(request.request.risk_score)?;
+    (!new.is_empty() && epoch.quorum_met(line, &approvers)).then_some(new)
+}
