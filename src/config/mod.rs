@@ -167,7 +167,10 @@ mod tests {
     fn refuses_wrong_types_duplicates_and_what_is_missing_with_their_line() {
         let first = |text: &str| load(text, &[]).unwrap_err();
         assert_eq!(first(&GOOD.replace("20", "many")), "F:2:19: invalid u32");
-        assert_eq!(first(&GOOD.replace("20", "20\n  debug: yes")), "F:3:10: invalid boolean (strict mode expects true/false)");
+        assert_eq!(
+            first(&GOOD.replace("20", "20\n  debug: yes")),
+            "F:3:10: invalid boolean (strict mode expects true/false)"
+        );
         assert!(first(&format!("{GOOD}agent:\n  max_iterations: 3\n")).starts_with("F:6:1: duplicate mapping key"));
         assert!(first(&GOOD.replace("  model: gpt-4\n", "")).contains("missing field `model`"));
         assert!(first("agent: [").starts_with("F:"));
@@ -205,7 +208,10 @@ mod tests {
             fails("GUARDRAIL_AGENT__AGENT__DEBUG", "yes"),
             "environment variable GUARDRAIL_AGENT__AGENT__DEBUG: `agent.debug` of F expects true or false"
         );
-        assert!(fails("GUARDRAIL_AGENT__AGENT__MAX_ITERATIONS", "-1").contains("MAX_ITERATIONS: `agent.max_iterations` of F: invalid value"));
+        assert!(
+            fails("GUARDRAIL_AGENT__AGENT__MAX_ITERATIONS", "-1")
+                .contains("MAX_ITERATIONS: `agent.max_iterations` of F: invalid value")
+        );
     }
 
     #[test]

@@ -54,7 +54,9 @@ fn set(tree: &mut Value, path: &Path, keys: &[String], text: &str) -> Result<(),
     }
     *at = match at {
         Value::String(_) => Value::String(text.to_owned()),
-        Value::Bool(_) => text.parse().map(Value::Bool).map_err(|_| format!("`{dotted}` of {file} expects true or false"))?,
+        Value::Bool(_) => {
+            text.parse().map(Value::Bool).map_err(|_| format!("`{dotted}` of {file} expects true or false"))?
+        }
         Value::Number(_) => {
             text.parse().map(Value::Number).map_err(|_| format!("`{dotted}` of {file} expects a number"))?
         }
