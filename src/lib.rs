@@ -1,8 +1,16 @@
+//! A guard for autonomous DevOps agents: what is critical runs only after people approved
+//! that exact action on a chain.
+
 pub mod atomic_file;
 pub mod bridge;
 pub mod channel;
+pub mod config;
 pub mod contract;
 pub mod crypto;
 pub mod evidence;
+pub mod llm;
 pub mod node;
+pub mod risk;
 pub mod schema;
+pub mod suggest;
+pub mod tools;
