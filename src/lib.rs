@@ -4,6 +4,7 @@
 pub mod atomic_file;
 pub mod bridge;
 pub mod channel;
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod crypto;
@@ -12,5 +13,7 @@ pub mod llm;
 pub mod node;
 pub mod risk;
 pub mod schema;
+pub mod shutdown;
 pub mod suggest;
+pub mod telemetry;
 pub mod tools;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `guardrail` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    guardrail::cli::main()
+}

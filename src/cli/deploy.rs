@@ -1,0 +1,117 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::network::TxSignerSync;
+use alloy::primitives::{Address, TxKind, U256};
+use alloy::providers::{Provider, RootProvider};
+use alloy::rpc::types::TransactionRequest;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::context::{Globals, dev, dev_setup, load_key};
+use super::error::{CommandError, Exit, OrExit};
+use crate::contract::Setup;
+use crate::crypto::SigningKey;
+use crate::schema::anchors::{ApproverAnchor, BridgeAnchor, DEV_CHAIN_ID, PolicyLine};
+use crate::schema::hex;
+
+/// How long a deployment may take until it is mined.
+const DEPLOY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Deploy the Authorization contract and remember where
+///
+/// On Anvil's dev chain accounts 1 and 3 approve for operations, 2 for security, 0 sends, 9
+/// signs responses and 8 is admin. On any other chain --setup says who, in YAML: admin,
+/// approvers [{address, role}], policy [{min_risk_bps, quorum}], bridges [{signer, requester}].
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Who approves, sends and administers; needed anywhere but on the dev chain
+    #[arg(long, value_name = "FILE")]
+    pub setup: Option<PathBuf>,
+    /// The key that deploys, 64 hex digits in a file; else $GUARDRAIL_ADMIN_KEY
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(serde::Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetupFile {
+    #[serde(with = "hex::address")]
+    admin: Address,
+    approvers: Vec<ApproverAnchor>,
+    policy: Vec<PolicyLine>,
+    bridges: Vec<BridgeAnchor>,
+}
+
+pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
+    let endpoint = globals.connect().await?;
+    let provider = endpoint.provider();
+    let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
+    let on_dev = chain_id == DEV_CHAIN_ID;
+    let setup = match &args.setup {
+        Some(path) => {
+            let file: SetupFile = crate::config::load_yaml(path, "GUARDRAIL_SETUP").or_exit(Exit::Usage)?;
+            Setup { admin: file.admin, approvers: file.approvers, policy: file.policy, bridges: file.bridges }
+        }
+        None if on_dev => dev_setup()?,
+        None => {
+            return Err(CommandError::message(
+                Exit::Usage,
+                format!("chain {chain_id} is no dev chain: say who decides"),
+            )
+            .hint("give --setup FILE; see `guardrail deploy --help`"));
+        }
+    };
+    let key = load_key(args.key_file.as_deref(), "GUARDRAIL_ADMIN_KEY", on_dev.then_some(dev::ADMIN), chain_id)?
+        .ok_or_else(|| {
+            CommandError::message(Exit::Usage, "no key to deploy with")
+                .hint("give --key-file FILE or $GUARDRAIL_ADMIN_KEY")
+        })?;
+    let located = globals.deploy(provider, &key, &setup).await?;
+    if args.json {
+        println!("{}", json!({"contract": located.contract, "block_number": located.from_block, "chain_id": chain_id}));
+    } else {
+        println!("{}", located.contract);
+    }
+    Ok(Exit::Done)
+}
+
+/// Sends the creation transaction and waits until it is mined.
+pub async fn send(provider: &RootProvider, admin: &SigningKey, setup: &Setup) -> Result<(Address, u64), CommandError> {
+    let data = setup.init_code();
+    let account = admin.address();
+    let mut request = TransactionRequest::default().from(account).input(data.clone().into());
+    request.to = Some(TxKind::Create);
+    let gas = provider.estimate_gas(request).await.map_err(|error| {
+        let reason = crate::bridge::rpc::revert_of(&error);
+        match reason {
+            Some(reason) => CommandError::message(Exit::Usage, format!("the contract refuses this set-up: {reason}")),
+            None => CommandError::new(Exit::Unreachable, error),
+        }
+    })?;
+    let fees = provider.estimate_eip1559_fees().await.or_exit(Exit::Unreachable)?;
+    let mut transaction = TxEip1559 {
+        chain_id: provider.get_chain_id().await.or_exit(Exit::Unreachable)?,
+        nonce: provider.get_transaction_count(account).pending().await.or_exit(Exit::Unreachable)?,
+        gas_limit: gas.saturating_add(gas / 10),
+        max_fee_per_gas: fees.max_fee_per_gas,
+        max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
+        to: TxKind::Create,
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: data,
+    };
+    let signature = admin.signer().sign_transaction_sync(&mut transaction).or_exit(Exit::Failed)?;
+    let envelope = TxEnvelope::from(transaction.into_signed(signature));
+    let pending = provider.send_raw_transaction(&envelope.encoded_2718()).await.or_exit(Exit::Unreachable)?;
+    let receipt = pending.with_timeout(Some(DEPLOY_TIMEOUT)).get_receipt().await.or_exit(Exit::Unreachable)?;
+    match (receipt.contract_address, receipt.block_number) {
+        (Some(contract), Some(block)) if receipt.status() => Ok((contract, block)),
+        _ => Err(CommandError::message(Exit::Failed, format!("the deployment {} reverted", envelope.tx_hash()))),
+    }
+}

@@ -1,0 +1,214 @@
+use std::path::PathBuf;
+
+use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::network::TxSignerSync;
+use alloy::primitives::{TxKind, U256};
+use alloy::providers::{Provider, RootProvider};
+use alloy::rpc::types::TransactionRequest;
+use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::SolCall;
+
+use super::context::{Globals, Located, dev, load_key};
+use super::error::{CommandError, Exit, OrExit};
+use super::pending::{describe, printable};
+use super::requests::{self, OnChain};
+use crate::contract;
+use crate::crypto::{self, SigningDomain, SigningKey, abi};
+use crate::schema::anchors::{DEV_CHAIN_ID, EpochAnchors};
+use crate::schema::message::Note;
+use crate::schema::{AuthRequest, VoteFile};
+
+/// The key that signs, and how the vote travels.
+#[derive(Debug, clap::Args)]
+pub struct KeyArgs {
+    /// The approver's key, 64 hex digits in a file; else $GUARDRAIL_APPROVER_KEY
+    #[arg(long, value_name = "FILE", group = "key")]
+    pub key_file: Option<PathBuf>,
+    /// The approver's key in an encrypted keystore (web3 secret storage); password in $GUARDRAIL_KEYSTORE_PASSWORD
+    #[arg(long, value_name = "FILE", group = "key")]
+    pub keystore: Option<PathBuf>,
+    /// One of Anvil's dev accounts, on the dev chain alone
+    #[arg(long, value_name = "N", group = "key")]
+    pub dev_account: Option<usize>,
+    /// Send the vote as a transaction of the approver's own, instead of a signature for the bridge to carry
+    #[arg(long)]
+    pub on_chain: bool,
+}
+
+/// Approve a request: sign a vote for exactly what `guardrail show` shows
+///
+/// On Anvil's dev chain, without a key, as many of the dev approvers sign as the quorum needs.
+#[derive(Debug, clap::Args)]
+pub struct ApproveArgs {
+    /// Request id or authorization id, or the beginning or end of one
+    pub id: String,
+    /// A condition of the approval; may be given more than once
+    #[arg(long = "condition", value_name = "TEXT")]
+    pub conditions: Vec<String>,
+    #[command(flatten)]
+    pub key: KeyArgs,
+}
+
+/// Deny a request; one denial ends it
+#[derive(Debug, clap::Args)]
+pub struct DenyArgs {
+    /// Request id or authorization id, or the beginning or end of one
+    pub id: String,
+    /// Why, for the agent and for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    #[command(flatten)]
+    pub key: KeyArgs,
+}
+
+pub async fn approve(globals: &Globals, args: &ApproveArgs) -> Result<Exit, CommandError> {
+    decide(globals, &args.id, true, &args.conditions.join("\n"), &args.key).await
+}
+
+pub async fn deny(globals: &Globals, args: &DenyArgs) -> Result<Exit, CommandError> {
+    decide(globals, &args.id, false, &args.reason, &args.key).await
+}
+
+async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &KeyArgs) -> Result<Exit, CommandError> {
+    let note: Note = note.parse().map_err(|e| CommandError::message(Exit::Usage, e))?;
+    let (provider, located, chain_id) = requests::open(globals).await?;
+    let found = requests::find(&provider, located, id).await?;
+    if !found.waits() && !(found.status == abi::ChainStatus::Approved && !approve) {
+        return Err(CommandError::message(Exit::Usage, format!("the request is {} already", found.status.as_str())));
+    }
+    let channel = globals.open_channel()?;
+    let request = found.read_request(&channel)?;
+    let epoch = contract::read_epoch(&provider, located.contract).await.map_err(crate::bridge::BridgeError::from)?;
+    eprintln!("{}", describe(&found, &request, &epoch));
+    let on_chain = key.on_chain;
+    let keys = approver_keys(key, chain_id, approve, &request, &epoch)?;
+    let word = if approve { "approve" } else { "deny" };
+    for key in keys {
+        let voter = key.address();
+        let role = epoch.role_of(voter).ok_or_else(|| {
+            CommandError::message(Exit::Usage, format!("{voter} is no approver of epoch {}", epoch.epoch))
+        })?;
+        if on_chain {
+            let hash = send_vote(&provider, located, chain_id, &key, &found, &request, approve, &note).await?;
+            println!("{word}: {voter} ({role}), in transaction {hash}");
+        } else {
+            let vote = sign_vote(&key, chain_id, located, &found, &request, approve, &note)?;
+            channel.publish_vote(&vote).or_exit(Exit::Failed)?;
+            println!("{word}: {voter} ({role}), signed and handed to the bridge");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Signs a vote for a request whose content was read and checked.
+pub fn sign_vote(
+    key: &SigningKey,
+    chain_id: u64,
+    located: Located,
+    found: &OnChain,
+    request: &AuthRequest,
+    approve: bool,
+    note: &Note,
+) -> Result<VoteFile, CommandError> {
+    let domain = SigningDomain::new(chain_id, located.contract);
+    let digest =
+        crypto::vote_digest(&domain, found.id, &request.tool_name, request.action_hash, approve, note.as_str());
+    Ok(VoteFile {
+        id: found.id,
+        tool_name: request.tool_name.clone(),
+        action_hash: request.action_hash,
+        approve,
+        note: note.clone(),
+        approver: key.address(),
+        signature: key.sign(digest).or_exit(Exit::Failed)?,
+    })
+}
+
+fn approver_keys(
+    args: &KeyArgs,
+    chain_id: u64,
+    approve: bool,
+    request: &AuthRequest,
+    epoch: &EpochAnchors,
+) -> Result<Vec<SigningKey>, CommandError> {
+    if let Some(path) = &args.keystore {
+        let password = std::env::var("GUARDRAIL_KEYSTORE_PASSWORD").map_err(|_| {
+            CommandError::message(Exit::Usage, "a keystore needs its password").hint("set GUARDRAIL_KEYSTORE_PASSWORD")
+        })?;
+        let signer = PrivateKeySigner::decrypt_keystore(path, password)
+            .map_err(|e| CommandError::message(Exit::Usage, format!("cannot open {}: {e}", path.display())))?;
+        return Ok(vec![SigningKey::from_signer(signer).for_chain(chain_id).or_exit(Exit::Usage)?]);
+    }
+    if let Some(key) = load_key(args.key_file.as_deref(), "GUARDRAIL_APPROVER_KEY", args.dev_account, chain_id)? {
+        return Ok(vec![key]);
+    }
+    if chain_id != DEV_CHAIN_ID {
+        return Err(CommandError::message(Exit::Usage, "no key to sign with")
+            .hint("give --keystore FILE, --key-file FILE or $GUARDRAIL_APPROVER_KEY"));
+    }
+    let keys = dev_quorum(approve, request, epoch)?;
+    let names: Vec<String> = keys.iter().map(|key| key.address().to_string()).collect();
+    eprintln!("no key given: signing with Anvil's public dev keys of {}", names.join(" and "));
+    Ok(keys)
+}
+
+/// The fewest dev approvers that settle a request: one to deny, the policy line's quorum to approve.
+pub fn dev_quorum(approve: bool, request: &AuthRequest, epoch: &EpochAnchors) -> Result<Vec<SigningKey>, CommandError> {
+    let candidates = [dev::OPERATIONS[0], dev::SECURITY[0], dev::OPERATIONS[1]];
+    let mut keys: Vec<SigningKey> = Vec::new();
+    for index in candidates {
+        keys.push(SigningKey::dev(index).or_exit(Exit::Failed)?);
+        let voters: Vec<_> = keys.iter().map(SigningKey::address).collect();
+        if !approve || epoch.line_for(request.risk_score).is_some_and(|line| epoch.quorum_met(line, &voters)) {
+            return Ok(keys);
+        }
+    }
+    Err(CommandError::message(Exit::Usage, "the dev approvers do not meet this contract's quorum")
+        .hint("give the approvers' own keys with --key-file"))
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn send_vote(
+    provider: &RootProvider,
+    located: Located,
+    chain_id: u64,
+    key: &SigningKey,
+    found: &OnChain,
+    request: &AuthRequest,
+    approve: bool,
+    note: &Note,
+) -> Result<alloy::primitives::B256, CommandError> {
+    let r =
+        crypto::hash::chain_request(request, found.requester, found.expires_at_s, found.epoch).or_exit(Exit::Failed)?;
+    let call = abi::voteCall { r, approve, note: note.as_str().to_owned() };
+    let account = key.address();
+    let estimate = TransactionRequest::default().from(account).to(located.contract).input(call.abi_encode().into());
+    let gas = provider.estimate_gas(estimate).await.map_err(|error| match crate::bridge::rpc::revert_of(&error) {
+        Some(reason) => {
+            CommandError::message(Exit::Usage, format!("the contract refuses this vote: {}", printable(&reason)))
+        }
+        None => CommandError::new(Exit::Unreachable, error),
+    })?;
+    let fees = provider.estimate_eip1559_fees().await.or_exit(Exit::Unreachable)?;
+    let mut transaction = TxEip1559 {
+        chain_id,
+        nonce: provider.get_transaction_count(account).pending().await.or_exit(Exit::Unreachable)?,
+        gas_limit: gas.saturating_add(gas / 4),
+        max_fee_per_gas: fees.max_fee_per_gas,
+        max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
+        to: TxKind::Call(located.contract),
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: call.abi_encode().into(),
+    };
+    let signature = key.signer().sign_transaction_sync(&mut transaction).or_exit(Exit::Failed)?;
+    let envelope = TxEnvelope::from(transaction.into_signed(signature));
+    let pending = provider.send_raw_transaction(&envelope.encoded_2718()).await.or_exit(Exit::Unreachable)?;
+    let receipt = pending.get_receipt().await.or_exit(Exit::Unreachable)?;
+    if receipt.status() {
+        Ok(receipt.transaction_hash)
+    } else {
+        Err(CommandError::message(Exit::Failed, format!("the vote {} reverted", receipt.transaction_hash)))
+    }
+}
