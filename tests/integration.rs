@@ -1,1 +1,10 @@
+//! One integration binary: real Anvil, real bridge processes, real files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod bridge_life;
+mod demo_scenario;
+mod layering;
+mod support;
+mod vectors;
