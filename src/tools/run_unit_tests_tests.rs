@@ -1,6 +1,7 @@
 use super::*;
 use crate::tools::fixture::Fixture;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 
 const MIXED: &str = r#"
 import unittest
@@ -29,8 +30,15 @@ class Mixed(unittest.TestCase):
                 self.assertEqual(part, 1)
 "#;
 
-/// Runs with the machine's own interpreter, which may or may not have pytest; the driver is
-/// told so by the fixture, not by the machine.
+/// A workspace whose own interpreter is the machine's without the packages that happen to be
+/// installed there, so that unittest runs whatever the machine has.
+fn workspace(files: &[(&str, &str)]) -> Fixture {
+    let fixture = Fixture::new(&[&[(OWN_INTERPRETERS[0], "#!/bin/sh\nexec python3 -S \"$@\"\n")], files].concat());
+    let interpreter = fixture.path().join(OWN_INTERPRETERS[0]);
+    std::fs::set_permissions(interpreter, PermissionsExt::from_mode(0o755)).unwrap();
+    fixture
+}
+
 async fn run(fixture: &Fixture, parameters: Value) -> (u64, u64, Vec<String>) {
     let result = fixture.run("run_unit_tests", parameters).await.unwrap();
     let details = result["failure_details"].as_array().unwrap();
@@ -40,7 +48,7 @@ async fn run(fixture: &Fixture, parameters: Value) -> (u64, u64, Vec<String>) {
 
 #[tokio::test]
 async fn counts_what_became_of_each_test() {
-    let fixture = Fixture::new(&[("tests/__init__.py", ""), ("tests/test_mixed.py", MIXED)]);
+    let fixture = workspace(&[("tests/__init__.py", ""), ("tests/test_mixed.py", MIXED)]);
     let (passed, failed, messages) = run(&fixture, json!({"verbose": false})).await;
     assert_eq!((passed, failed), (2, 3));
     let expected = ["KeyError: 'lost'", "AssertionError: 2 != 1", "AssertionError: 1 != 2 : one is not two"];
@@ -53,8 +61,7 @@ async fn counts_what_became_of_each_test() {
 #[tokio::test]
 async fn runs_one_module_by_name_or_path() {
     let one = "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        pass\n";
-    let fixture =
-        Fixture::new(&[("tests/__init__.py", ""), ("tests/test_mixed.py", MIXED), ("tests/test_one.py", one)]);
+    let fixture = workspace(&[("tests/__init__.py", ""), ("tests/test_mixed.py", MIXED), ("tests/test_one.py", one)]);
     for module in ["tests.test_one", "tests/test_one.py"] {
         assert_eq!(run(&fixture, json!({"module": module})).await, (1, 0, vec![]), "{module}");
     }
@@ -68,7 +75,7 @@ async fn runs_one_module_by_name_or_path() {
 
 #[tokio::test]
 async fn a_module_that_does_not_import_is_a_failure() {
-    let fixture = Fixture::new(&[("test_x.py", "import nothing_of_that_name\n")]);
+    let fixture = workspace(&[("test_x.py", "import nothing_of_that_name\n")]);
     let (passed, failed, messages) = run(&fixture, json!({})).await;
     assert_eq!((passed, failed), (0, 1));
     assert!(messages[0].contains("nothing_of_that_name"), "{messages:?}");
@@ -76,10 +83,10 @@ async fn a_module_that_does_not_import_is_a_failure() {
 
 #[tokio::test]
 async fn no_tests_and_no_report_are_errors() {
-    let empty = Fixture::new(&[("a.py", "")]);
+    let empty = workspace(&[("a.py", "")]);
     assert_eq!(empty.refused("run_unit_tests", json!({})).await, "no tests were found");
     let quitting =
-        Fixture::new(&[("test_x.py", "import os, sys\nsys.stderr.write('bye')\nsys.stderr.flush()\nos._exit(7)\n")]);
+        workspace(&[("test_x.py", "import os, sys\nsys.stderr.write('bye')\nsys.stderr.flush()\nos._exit(7)\n")]);
     let refused = quitting.refused("run_unit_tests", json!({})).await;
     assert!(
         refused.starts_with("the test runner did not report: exit status: 7") && refused.ends_with("bye"),
@@ -93,7 +100,7 @@ async fn tests_see_a_clean_environment_and_a_home_of_their_own() {
                 self.assertEqual(os.environ.get('CARGO_MANIFEST_DIR'), None)\n        \
                 self.assertEqual(os.environ['HOME'], os.environ['TMPDIR'])\n        \
                 open(os.path.join(os.environ['HOME'], 'x'), 'w').close()\n";
-    let fixture = Fixture::new(&[("test_x.py", test)]);
+    let fixture = workspace(&[("test_x.py", test)]);
     assert_eq!(run(&fixture, json!({})).await, (1, 0, vec![]));
 }
 
@@ -104,10 +111,10 @@ async fn coverage_is_null_unless_it_was_measured() {
     let coverage = "class CoverageException(Exception):\n    pass\n\n\nclass Coverage:\n    def __init__(self, **_):\n        \
                     pass\n    def start(self):\n        self.on = True\n    def stop(self):\n        self.on = False\n    \
                     def report(self, file):\n        return 87.654\n";
-    let fixture = Fixture::new(&[("test_x.py", test), ("coverage.py", coverage)]);
+    let fixture = workspace(&[("test_x.py", test), ("coverage.py", coverage)]);
     let result = fixture.run("run_unit_tests", json!({})).await.unwrap();
     assert_eq!(result["coverage_percent"], json!(87.65));
-    let failing = Fixture::new(&[
+    let failing = workspace(&[
         ("test_x.py", test),
         ("coverage.py", &coverage.replace("return 87.654", "raise CoverageException")),
     ]);
