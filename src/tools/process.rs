@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_search_path_leaves_out_the_workspace() {
-        let path = OsStr::new("/usr/bin:.:bin::/work/repo/bin:/bin");
-        assert_eq!(search_path(path, Path::new("/work/repo")), OsString::from("/usr/bin:/bin"));
+        let path = OsStr::new("/usr/bin:.:bin::/srv/repo/bin:/bin");
+        assert_eq!(search_path(path, Path::new("/srv/repo")), OsString::from("/usr/bin:/bin"));
     }
 }
