@@ -84,8 +84,11 @@ class Plugin:
 
     def _message(self, report):
         text = report.longreprtext if hasattr(report, "longreprtext") else str(report.longrepr)
+        crash = getattr(report.longrepr, "reprcrash", None)
         lines = text.strip().splitlines()
-        return text if self.verbose or not lines else lines[-1]
+        if self.verbose or not lines:
+            return text
+        return crash.message if crash is not None else lines[-1]
 
     def pytest_runtest_logreport(self, report):
         if report.failed:
@@ -118,7 +121,7 @@ def as_dotted(module):
 def run_pytest(tally, verbose, module):
     import pytest
 
-    arguments = ["-q", "-p", "no:cacheprovider", "--rootdir", os.getcwd()]
+    arguments = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--rootdir", os.getcwd()]
     arguments += [as_path(module)] if module else []
     pytest.main(arguments, plugins=[Plugin(tally, verbose)])
 

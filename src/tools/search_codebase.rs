@@ -58,7 +58,7 @@ struct Input {
     regex: bool,
 }
 
-/// One match. A last entry without a file says how many were left out.
+/// One match. Last entries without a file say how much was left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Found {
     file: String,
@@ -114,10 +114,13 @@ fn search(
         if stop.load(Ordering::Relaxed) {
             return Err(ToolError::Interrupted { what: "the search" });
         }
-        // A directory that cannot be listed and a file that went away hold no match.
-        let Ok(entry) = entry else { continue };
-        if let Some(path) = searchable(workspace, &entry) {
-            search_file(&mut searcher, &matcher, workspace, settings, &path, &mut matches)?;
+        match entry {
+            Ok(entry) => {
+                if let Some(path) = searchable(workspace, settings, &entry) {
+                    search_file(&mut searcher, &matcher, workspace, settings, &path, &mut matches);
+                }
+            }
+            Err(_) => matches.unsearched += 1,
         }
     }
     Ok(matches.finish())
@@ -153,12 +156,14 @@ fn walk(workspace: &Workspace, pattern: Option<&FilePattern>) -> Result<Walk, To
     Ok(builder.build())
 }
 
-fn searchable(workspace: &Workspace, entry: &DirEntry) -> Option<WorkspacePath> {
+/// The path of a file that may be read; nothing for a directory, a link or a protected file.
+fn searchable(workspace: &Workspace, settings: &ToolSettings, entry: &DirEntry) -> Option<WorkspacePath> {
     if !entry.file_type()?.is_file() {
         return None;
     }
     let relative = entry.path().strip_prefix(workspace.root()).ok()?;
-    WorkspacePath::parse(relative.to_str()?).ok()
+    let path = WorkspacePath::parse(relative.to_str()?).ok()?;
+    settings.protected_files.check(&path).is_ok().then_some(path)
 }
 
 fn search_file(
@@ -168,14 +173,15 @@ fn search_file(
     settings: &ToolSettings,
     path: &WorkspacePath,
     matches: &mut Matches,
-) -> Result<(), ToolError> {
-    if settings.protected_files.check(path).is_err() {
-        return Ok(());
-    }
-    // A file that went away or may not be read holds no match.
-    let Ok(file) = workspace.open_file(path, &settings.protected_files) else { return Ok(()) };
+) {
     matches.begin(path);
-    searcher.search_file(matcher, &file, &mut *matches).map_err(|error| ToolError::Search(format!("{path}: {error}")))
+    let searched = match workspace.open_file(path, &settings.protected_files) {
+        Ok(file) => searcher.search_file(matcher, &file, &mut *matches).is_ok(),
+        Err(_) => false,
+    };
+    if !searched {
+        matches.unsearched += 1;
+    }
 }
 
 /// Collects matches up to the limits and counts the rest.
@@ -184,6 +190,8 @@ struct Matches {
     found: Vec<Found>,
     bytes: usize,
     omitted: u64,
+    /// Files and directories that could not be read, or not to their end.
+    unsearched: u64,
     file: String,
     before: String,
     /// Whether the last match was kept, so that the lines after it are its context.
@@ -197,6 +205,7 @@ impl Matches {
             found: Vec::new(),
             bytes: 0,
             omitted: 0,
+            unsearched: 0,
             file: String::new(),
             before: String::new(),
             open: false,
@@ -214,10 +223,14 @@ impl Matches {
     }
 
     fn finish(mut self) -> Vec<Found> {
+        let note = |line| Found { file: String::new(), line_number: 0, line, context: String::new() };
         if self.omitted > 0 {
-            let line =
-                format!("[guardrail: {} more matches are not shown; narrow the query or the files]", self.omitted);
-            self.found.push(Found { file: String::new(), line_number: 0, line, context: String::new() });
+            let more = self.omitted;
+            self.found
+                .push(note(format!("[guardrail: {more} more matches are not shown; narrow the query or the files]")));
+        }
+        if self.unsearched > 0 {
+            self.found.push(note(format!("[guardrail: {} files could not be searched]", self.unsearched)));
         }
         self.found
     }

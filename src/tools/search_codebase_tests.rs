@@ -73,3 +73,12 @@ async fn a_link_out_is_not_followed_and_a_bad_expression_is_named() {
     assert!(refused.starts_with("`(` is not a regular expression"), "{refused}");
     assert!(fixture.run("search_codebase", json!({"query": "("})).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_searched_is_counted() {
+    let long = "x".repeat(64 * 1024);
+    let fixture = Fixture::with(&[("long", &long), ("short", "x\n")], |config| config.limits.read_bytes_max = 1024);
+    let found = fixture.run("search_codebase", json!({"query": "x"})).await.unwrap();
+    assert_eq!(places(&found), [("short".to_owned(), 1), (String::new(), 0)]);
+    assert_eq!(found[1]["match"], "[guardrail: 1 files could not be searched]");
+}

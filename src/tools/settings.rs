@@ -1,6 +1,7 @@
 //! `tool_config.yaml`: tiers, base risks, thresholds, modifiers, time and size limits.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -207,9 +208,16 @@ pub struct ToolSettings {
 }
 
 /// The files that hold credentials, by pattern.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct ProtectedFiles {
     matcher: Gitignore,
+}
+
+impl fmt::Debug for ProtectedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The matcher's own text is its compiled automata.
+        write!(f, "ProtectedFiles({} patterns)", self.matcher.len())
+    }
 }
 
 impl ProtectedFiles {
