@@ -9,6 +9,7 @@ pub mod config;
 pub mod contract;
 pub mod crypto;
 pub mod evidence;
+pub mod graph;
 pub mod llm;
 pub mod node;
 pub mod risk;
