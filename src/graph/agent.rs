@@ -239,6 +239,7 @@ impl Agent {
                 other => arrival = Some(other),
             }
         }
+        tracing::debug!(target: "guardrail::graph", thread = %state.thread, %node, "node");
         self.emit(AgentEvent::NodeStarted { node });
         match node {
             Node::Reasoning => self.reasoning(run, state).await,
@@ -294,12 +295,16 @@ impl Agent {
     ) -> Result<CheckpointId, AgentError> {
         let new = NewCheckpoint { parent, node, next, state, now: Timestamp::now() };
         let checkpoint = self.parts.store.put(lock, new)?;
+        tracing::debug!(target: "guardrail::graph", %checkpoint, %next, "checkpoint");
         self.emit(AgentEvent::CheckpointSaved { checkpoint: checkpoint.clone(), next });
         Ok(checkpoint)
     }
 
     pub(super) fn emit(&self, event: AgentEvent) {
-        tracing::debug!(target: "guardrail::graph", ?event);
         self.parts.events.emit(&event);
     }
 }
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::agent::{Agent, AtInterrupt, Run, Step};
 use super::end::{AgentError, RunEndReason};
-use super::events::AgentEvent;
+use super::events::{AgentEvent, WaitingFor};
 use super::nodes::unusable;
 use super::records::Evidence;
 use super::state::{ActionResult, AgentState, Authorization, RefusalKind, RejectedResponse, push_bounded};
@@ -60,7 +60,7 @@ impl Agent {
             AtInterrupt::Wait => {}
         }
         let until = self.decision_deadline(run, &request);
-        self.emit(AgentEvent::Waiting { request_id: id.clone(), until });
+        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Decision, until });
         let waited = self.parts.channel.wait_response(id, ResponseKind::Decision, instant_of(until), run.stop).await?;
         Ok(match waited {
             Waited::Found(bytes) => Arrival::Response(bytes),
@@ -145,11 +145,7 @@ impl Agent {
             Verdict::Approved(approval) => {
                 state.pending_authorization = false;
                 state.rejected_responses.clear();
-                state.authorization = Some(Authorization::Approved {
-                    authorization_id: approval.authorization_id(),
-                    conditions: approval.conditions().to_vec(),
-                    outcome: None,
-                });
+                state.authorization = Some(approved(&approval));
             }
             Verdict::Denied(denial) => {
                 let kind = refusal_kind(denial.kind);
@@ -157,6 +153,11 @@ impl Agent {
                     state.remember_denial(&denial.reason, now).map_err(unusable("the denied action"))?;
                 }
                 self.end_refused(state, kind, denial.reason);
+            }
+            // Somebody asked to consume it while it was good: what came of that is on disk.
+            Verdict::TooLate(approval) if self.records.asked(&request.request_id)?.is_some() => {
+                state.pending_authorization = false;
+                state.authorization = Some(approved(&approval));
             }
             Verdict::TooLate(approval) => {
                 let reason = format!("approved, and the approval expired at {}", expiry_of(&approval));
@@ -262,6 +263,14 @@ pub(super) fn refusal_kind(kind: DenialKind) -> RefusalKind {
         DenialKind::Cancelled => RefusalKind::Cancelled,
         DenialKind::Expired => RefusalKind::Expired,
         DenialKind::Refused => RefusalKind::RefusedByBridge,
+    }
+}
+
+fn approved(approval: &VerifiedApproval) -> Authorization {
+    Authorization::Approved {
+        authorization_id: approval.authorization_id(),
+        conditions: approval.conditions().to_vec(),
+        outcome: None,
     }
 }
 

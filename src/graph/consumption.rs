@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::agent::Agent;
 use super::authorization::{after, expiry_of, instant_of, parse_response, quarantine_reason, refusal_kind};
 use super::end::{AgentError, RunEndReason};
-use super::events::AgentEvent;
+use super::events::{AgentEvent, WaitingFor};
 use super::execution::Execution;
 use super::nodes::STOP_GRACE;
 use super::records::Evidence;
@@ -54,7 +54,7 @@ impl Agent {
             Err(_) => after(Timestamp::now(), self.parts.config.answer_grace()),
         };
         let id = execution.request_id().clone();
-        self.emit(AgentEvent::Waiting { request_id: id.clone(), until });
+        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Consumption, until });
         loop {
             let waited = self.wait_with_grace(execution.run.stop, &id, kind, instant_of(until)).await?;
             let bytes = match waited {

@@ -72,9 +72,11 @@ pub enum AgentEvent {
     RequestPublished {
         request_id: RequestId,
     },
-    /// The graph is interrupted; the process waits until then.
+    /// The process waits for an answer, at most until then. For a decision the graph is
+    /// interrupted, and the process may leave or die.
     Waiting {
         request_id: RequestId,
+        what: WaitingFor,
         until: Timestamp,
     },
     /// A response failed verification and lies in quarantine; the wait goes on.
@@ -148,6 +150,15 @@ pub enum AgentEvent {
         checkpoint: CheckpointId,
         reason: RunEndReason,
     },
+}
+
+/// Which answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingFor {
+    Decision,
+    Consumption,
+    Record,
 }
 
 /// Takes events, one at a time and in order.

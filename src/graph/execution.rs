@@ -5,14 +5,13 @@
 
 use alloy::primitives::B256;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::agent::{Agent, Run, Step};
-use super::authorization::{expiry_of, parse_response, quarantine_reason};
+use super::authorization::{after, expiry_of, instant_of, parse_response, quarantine_reason};
 use super::consumption::Awaited;
 use super::critical::{Claim, Consumption, Facts, Intent, NextStep, OutcomeOnDisk, next_step};
 use super::end::AgentError;
-use super::events::AgentEvent;
+use super::events::{AgentEvent, WaitingFor};
 use super::nodes::{chain_text, unusable};
 use super::records::{AskedRecord, ClaimRecord, Evidence, IntentRecord, OutcomeRecord};
 use super::state::{ActionResult, AgentState, Authorization, EndReason, RefusalKind};
@@ -264,7 +263,8 @@ impl Agent {
     async fn publish_outcome(&self, execution: &Execution<'_>) -> Result<(), AgentError> {
         let id = execution.request_id();
         let record = self.outcome_record(execution)?;
-        let deadline = Instant::now() + self.parts.config.record_timeout();
+        let until = after(Timestamp::now(), self.parts.config.record_timeout());
+        let deadline = instant_of(until);
         let unconfirmed = |reason: String| {
             self.emit(AgentEvent::OutcomeUnconfirmed { request_id: id.clone(), reason });
             Ok(())
@@ -275,6 +275,7 @@ impl Agent {
             Err(error @ ChannelError::Different { .. }) => return unconfirmed(error.to_string()),
             Err(error) => return Err(error.into()),
         }
+        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Record, until });
         loop {
             let waited = self.wait_with_grace(execution.run.stop, id, ResponseKind::Recorded, deadline).await?;
             let bytes = match waited {
@@ -364,3 +365,7 @@ fn outcome_of(error: &ToolError) -> Outcome {
         Outcome::Failed
     }
 }
+
+#[cfg(test)]
+#[path = "execution_tests.rs"]
+mod tests;

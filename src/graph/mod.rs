@@ -21,6 +21,8 @@ mod nodes;
 pub mod records;
 pub mod router;
 pub mod state;
+#[cfg(test)]
+mod test_bench;
 pub mod topology;
 
 pub use agent::{Agent, AgentParts, AtInterrupt, Operator, OperatorQuestion};
