@@ -252,22 +252,28 @@ impl Channel {
     /// [`ChannelError::Io`]; a file that is gone already is no error.
     pub fn quarantine(&self, path: &Path, refusal: &Refusal) -> Result<(), ChannelError> {
         let original = path.file_name().and_then(|name| name.to_str()).unwrap_or("unreadable-name").to_owned();
-        let (name, target) = self.free_quarantine_name(&original);
-        match atomic_file::move_new(path, &target) {
-            Ok(Placed::New | Placed::NameTaken) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(ChannelError::Io { what: "quarantine", path: path.to_owned(), source }),
+        loop {
+            let (name, target) = self.free_quarantine_name(&original);
+            match atomic_file::move_new(path, &target) {
+                Ok(Placed::New) => return self.write_reason(&name, &original, refusal),
+                // Somebody else took the name in between; the next one is free.
+                Ok(Placed::NameTaken) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(source) => return Err(ChannelError::Io { what: "quarantine", path: path.to_owned(), source }),
+            }
         }
-        self.write_reason(&name, &original, refusal)
     }
 
     /// Keeps bytes that could not be published, with the reason.
     fn quarantine_bytes(&self, original: &str, bytes: &[u8], refusal: &Refusal) -> Result<(), ChannelError> {
-        let (name, target) = self.free_quarantine_name(original);
-        let placed = atomic_file::write_new(&self.tmp_dir(), &target, bytes, self.sharing.file_mode())
-            .map_err(ChannelError::io("write", &target))?;
-        match placed {
-            Placed::New | Placed::NameTaken => self.write_reason(&name, original, refusal),
+        loop {
+            let (name, target) = self.free_quarantine_name(original);
+            let placed = atomic_file::write_new(&self.tmp_dir(), &target, bytes, self.sharing.file_mode())
+                .map_err(ChannelError::io("write", &target))?;
+            match placed {
+                Placed::New => return self.write_reason(&name, original, refusal),
+                Placed::NameTaken => {}
+            }
         }
     }
 

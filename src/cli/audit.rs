@@ -38,7 +38,9 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     eprintln!("{shown} events of contract {} on chain {chain_id}", located.contract);
     eprintln!(
         "check with: cast logs --from-block {} --address {} --rpc-url {}",
-        located.from_block, located.contract, globals.rpc_url
+        located.from_block,
+        located.contract,
+        globals.rpc_url()
     );
     Ok(Exit::Done)
 }

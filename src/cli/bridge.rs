@@ -25,10 +25,10 @@ pub struct Args {
 
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     globals.ensure_state_dir()?;
-    telemetry::init(&globals.state_dir, "bridge", telemetry::Console::Progress)?;
+    telemetry::init(globals.state_dir(), "bridge", telemetry::Console::Progress)?;
     let stop = shutdown::on_signal()?;
     let config = globals.bridge_config()?;
-    let channel = Channel::open_shared(&globals.channel, config.channel.sharing())?;
+    let channel = Channel::open_shared(globals.channel_dir(), config.channel.sharing())?;
     let inbox = Inbox::take(channel).map_err(crate::bridge::BridgeError::from)?;
     let endpoint = globals.connect().await?;
     let provider = endpoint.provider().clone();
@@ -51,7 +51,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let mut bridge = Bridge::start(config, keys, inbox, &globals.journal_path(), provider, located.contract).await?;
     eprintln!(
         "bridge ready: channel {}, contract {} on chain {chain_id}, requester {}",
-        globals.channel.display(),
+        globals.channel_dir().display(),
         located.contract,
         bridge.requester()
     );

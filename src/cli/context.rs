@@ -22,15 +22,15 @@ pub struct Globals {
     /// Where agent_config.yaml, tool_config.yaml, bridge_config.yaml and scenarios/ are
     #[arg(long, global = true, env = "GUARDRAIL_CONFIG_DIR", default_value = "config", value_name = "DIR")]
     pub config_dir: PathBuf,
-    /// The channel that agent, bridge and approvers share
-    #[arg(long, global = true, env = "GUARDRAIL_CHANNEL", default_value = "ipc_channel", value_name = "DIR")]
-    pub channel: PathBuf,
-    /// The chain: http(s)://, ws(s):// or the path of an IPC socket
-    #[arg(long, global = true, env = "GUARDRAIL_RPC_URL", default_value = "http://127.0.0.1:8545", value_name = "URL")]
-    pub rpc_url: String,
-    /// Everything a process keeps: journal, checkpoints, evidence, logs
-    #[arg(long, global = true, env = "GUARDRAIL_STATE_DIR", default_value = ".guardrail", value_name = "DIR")]
-    pub state_dir: PathBuf,
+    /// The channel that agent, bridge and approvers share [default: ipc_channel]
+    #[arg(long, global = true, env = "GUARDRAIL_CHANNEL", value_name = "DIR")]
+    pub channel: Option<PathBuf>,
+    /// The chain: http(s)://, ws(s):// or the path of an IPC socket [default: http://127.0.0.1:8545]
+    #[arg(long, global = true, env = "GUARDRAIL_RPC_URL", value_name = "URL")]
+    pub rpc_url: Option<String>,
+    /// Everything a process keeps: journal, checkpoints, evidence, logs [default: .guardrail]
+    #[arg(long, global = true, env = "GUARDRAIL_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// On Anvil's dev chain: who is who (DESIGN section 3).
@@ -61,6 +61,18 @@ pub struct Located {
 }
 
 impl Globals {
+    pub fn channel_dir(&self) -> &Path {
+        self.channel.as_deref().unwrap_or(Path::new("ipc_channel"))
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        self.state_dir.as_deref().unwrap_or(Path::new(".guardrail"))
+    }
+
+    pub fn rpc_url(&self) -> &str {
+        self.rpc_url.as_deref().unwrap_or("http://127.0.0.1:8545")
+    }
+
     pub fn bridge_config(&self) -> Result<BridgeConfig, CommandError> {
         let path = self.config_dir.join("bridge_config.yaml");
         crate::config::load_yaml(&path, "GUARDRAIL_BRIDGE")
@@ -69,22 +81,22 @@ impl Globals {
     }
 
     pub fn open_channel(&self) -> Result<Channel, CommandError> {
-        Channel::open(&self.channel)
+        Channel::open(self.channel_dir())
             .map_err(|error| CommandError::from(error).hint("give a directory you can write to with --channel"))
     }
 
     pub fn ensure_state_dir(&self) -> Result<(), CommandError> {
-        atomic_file::ensure_dir(&self.state_dir, 0o700)
+        atomic_file::ensure_dir(self.state_dir(), 0o700)
             .or_exit(Exit::Failed)
             .map_err(|error| error.hint("give a directory you can write to with --state-dir"))
     }
 
     pub fn anchors_path(&self) -> PathBuf {
-        self.state_dir.join("anchors.yaml")
+        self.state_dir().join("anchors.yaml")
     }
 
     pub fn journal_path(&self) -> PathBuf {
-        self.state_dir.join("journal.sqlite")
+        self.state_dir().join("journal.sqlite")
     }
 
     /// Connects, and sees that something answers.
@@ -92,16 +104,16 @@ impl Globals {
         let unreachable = |error: CommandError| {
             error.hint(format!(
                 "nothing answers at {}; start a node with `guardrail node` or `anvil`, or give --rpc-url",
-                self.rpc_url
+                self.rpc_url()
             ))
         };
-        let endpoint = Endpoint::connect(&self.rpc_url).await.or_exit(Exit::Unreachable).map_err(unreachable)?;
+        let endpoint = Endpoint::connect(self.rpc_url()).await.or_exit(Exit::Unreachable).map_err(unreachable)?;
         endpoint.provider().get_chain_id().await.or_exit(Exit::Unreachable).map_err(unreachable)?;
         Ok(endpoint)
     }
 
     fn deployment_path(&self) -> PathBuf {
-        self.state_dir.join("deployment.json")
+        self.state_dir().join("deployment.json")
     }
 
     /// Finds the contract: configured, deployed from here, or where a fresh dev chain has it.
@@ -190,7 +202,7 @@ impl Globals {
             block_number,
         };
         let bytes = serde_json::to_vec_pretty(&deployment).or_exit(Exit::Failed)?;
-        atomic_file::replace(&self.state_dir, &self.deployment_path(), &bytes, 0o600)?;
+        atomic_file::replace(self.state_dir(), &self.deployment_path(), &bytes, 0o600)?;
         tracing::info!(target: "guardrail::deploy", %contract, block = block_number, "deployed");
         Ok(Located { contract, from_block: block_number })
     }

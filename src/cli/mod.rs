@@ -6,13 +6,14 @@ mod anchors;
 mod audit;
 mod bridge;
 mod context;
-//DEMO
+mod demo;
 mod deploy;
 mod error;
 mod node;
 mod pending;
 mod requests;
-//RUN
+mod run;
+mod screen;
 mod vote;
 
 use std::process::ExitCode;
@@ -35,19 +36,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    //D1
+    Demo(demo::Args),
     Node(node::Args),
     Deploy(deploy::Args),
     Bridge(bridge::Args),
-    //R1
+    Run(run::Args),
     Pending(pending::PendingArgs),
     Show(pending::ShowArgs),
     Approve(vote::ApproveArgs),
     Deny(vote::DenyArgs),
     Audit(audit::Args),
     Anchors(anchors::Args),
-    //R2
-    //R3
+    Checkpoints(run::CheckpointsArgs),
+    Graph(run::GraphArgs),
 }
 
 /// Parses the arguments, runs the command, prints what went wrong.
@@ -82,18 +83,18 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
     let globals = &cli.globals;
     match &cli.command {
-        //D2
+        Command::Demo(args) => demo::run(globals, args).await,
         Command::Node(args) => node::run(globals, args).await,
         Command::Deploy(args) => deploy::run(globals, args).await,
         Command::Bridge(args) => bridge::run(globals, args).await,
-        //R4
+        Command::Run(args) => run::run(globals, args).await,
         Command::Pending(args) => pending::run(globals, args).await,
         Command::Show(args) => pending::show(globals, args).await,
         Command::Approve(args) => vote::approve(globals, args).await,
         Command::Deny(args) => vote::deny(globals, args).await,
         Command::Audit(args) => audit::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
-        //R5
-        //R6
+        Command::Checkpoints(args) => run::checkpoints(globals, args),
+        Command::Graph(args) => run::graph(args),
     }
 }

@@ -16,7 +16,7 @@ pub struct Args {
 
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     globals.ensure_state_dir()?;
-    telemetry::init(&globals.state_dir, "node", telemetry::Console::Progress)?;
+    telemetry::init(globals.state_dir(), "node", telemetry::Console::Progress)?;
     let stop = shutdown::on_signal()?;
     let config = NodeConfig::load(&args.file).or_exit(Exit::Usage)?;
     let mut node = start(globals, &config, &args.contracts).await?;
@@ -24,7 +24,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     eprintln!(
         "chain id {}, state in {}; Ctrl-C stops it",
         config.chain_id,
-        globals.state_dir.join(&config.state_file).display()
+        globals.state_dir().join(&config.state_file).display()
     );
     tokio::select! {
         () = stop.cancelled() => {}
@@ -52,5 +52,5 @@ pub async fn start(globals: &Globals, config: &NodeConfig, contracts: &std::path
         | NodeError::Create { .. } => CommandError::new(Exit::Failed, error),
     };
     let anvil = node::find_anvil(contracts).map_err(hinted)?;
-    Node::start(&anvil, config, &globals.state_dir).await.map_err(hinted)
+    Node::start(&anvil, config, globals.state_dir()).await.map_err(hinted)
 }

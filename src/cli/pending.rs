@@ -97,7 +97,7 @@ pub async fn show(globals: &Globals, args: &ShowArgs) -> Result<Exit, CommandErr
 }
 
 fn stored_request(globals: &Globals, found: &OnChain) -> Result<Option<AuthRequest>, CommandError> {
-    let path = globals.state_dir.join("evidence").join(format!("{}.request.json", found.request_id));
+    let path = globals.state_dir().join("evidence").join(format!("{}.request.json", found.request_id));
     match crate::atomic_file::read_bounded_nofollow(&path, crate::channel::MESSAGE_BYTES_MAX) {
         Ok(bytes) => AuthRequest::parse(&bytes).map(Some).map_err(|e| CommandError::new(Exit::Failed, e)),
         Err(crate::atomic_file::ReadError::NotFound) => Ok(None),

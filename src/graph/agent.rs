@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,20 @@ pub trait Operator: Send + Sync {
     async fn ask(&self, question: &OperatorQuestion<'_>) -> bool;
 }
 
+/// Where the verifier comes from. A run that asks for nothing never opens it, so it calls no chain.
+#[async_trait]
+pub trait VerifierSource: Send + Sync {
+    /// Pins the anchors and connects to the agent's own endpoint; an error says what to do.
+    async fn open(&self) -> Result<Verifier, String>;
+}
+
+#[async_trait]
+impl VerifierSource for Verifier {
+    async fn open(&self) -> Result<Verifier, String> {
+        Ok(self.clone())
+    }
+}
+
 /// What a run does where the graph is interrupted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AtInterrupt {
@@ -62,8 +77,8 @@ pub struct AgentParts {
     pub risk: RiskPolicy,
     pub planner: Arc<dyn Planner>,
     pub channel: Channel,
-    /// Without one nothing is asked for, because no answer could be checked.
-    pub verifier: Option<Verifier>,
+    /// Opened when something is first asked for; where that fails, nothing is.
+    pub verifier: Arc<dyn VerifierSource>,
     pub store: CheckpointStore,
     pub state_dir: PathBuf,
     pub workspace: Workspace,
@@ -78,6 +93,7 @@ pub struct Agent {
     pub(super) records: Records,
     /// What the planner is told of the tools.
     pub(super) tools: Vec<ToolSpecView>,
+    opened: OnceCell<Verifier>,
     graph: Graph,
 }
 
@@ -123,7 +139,7 @@ impl Agent {
                 parameters: spec.parameters.clone(),
             })
             .collect();
-        Ok(Agent { parts, records, tools, graph })
+        Ok(Agent { parts, records, tools, opened: OnceCell::new(), graph })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -233,6 +249,13 @@ impl Agent {
         state: &mut AgentState,
     ) -> Result<Step, AgentError> {
         let mut arrival = None;
+        match node {
+            // Asking is no use where the answer could not be checked.
+            Node::BlockchainRequest | Node::AuthorizationHandler | Node::CriticalExecution => {
+                self.open_verifier().await?
+            }
+            Node::Reasoning | Node::RiskAssessment | Node::SafeExecution | Node::ErrorHandler => {}
+        }
         if node == INTERRUPT_BEFORE {
             match self.wait_at_interrupt(run, state).await? {
                 Arrival::Leave(reason) => return Ok(Step::Leave(reason)),
@@ -250,6 +273,16 @@ impl Agent {
             Node::CriticalExecution => self.critical_execution(run, state).await,
             Node::ErrorHandler => Ok(self.error_handler(state)),
         }
+    }
+
+    async fn open_verifier(&self) -> Result<(), AgentError> {
+        let open = || async { self.parts.verifier.open().await };
+        self.opened.get_or_try_init(open).await.map(|_| ()).map_err(|reason| AgentError::Verifier { reason })
+    }
+
+    /// The verifier, once the node that needs it was begun.
+    pub(super) fn verifier(&self) -> Result<&Verifier, AgentError> {
+        self.opened.get().ok_or_else(|| AgentError::Verifier { reason: "it was not opened".to_owned() })
     }
 
     /// A node that leaves traces is begun from a checkpoint of its own, whatever the interval is.

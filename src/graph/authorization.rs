@@ -215,10 +215,6 @@ impl Agent {
             what: "the request",
         })
     }
-
-    pub(super) fn verifier(&self) -> Result<&Verifier, AgentError> {
-        self.parts.verifier.as_ref().ok_or(AgentError::NoAnchors)
-    }
 }
 
 fn verify(

@@ -34,8 +34,8 @@ pub enum AgentError {
     },
     #[error("thread {} is in the middle of a run; go on with: guardrail run --resume {checkpoint}", checkpoint.thread)]
     Unfinished { checkpoint: CheckpointId },
-    #[error("an answer is waited for, and there are no trust anchors to check it with: guardrail anchors init")]
-    NoAnchors,
+    #[error("no answer could be verified: {reason}")]
+    Verifier { reason: String },
     #[error("checkpoint {id} is before {node}, and its state lacks {what}")]
     Incomplete { id: String, node: &'static str, what: &'static str },
 }

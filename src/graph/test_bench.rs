@@ -112,7 +112,7 @@ impl Bench {
             risk: tools.risk_policy().unwrap(),
             planner: Arc::new(Ready(self.plans.clone())),
             channel: Channel::open(&self.path("channel")).unwrap(),
-            verifier: Some(Verifier::new(anchors(), None).unwrap()),
+            verifier: Arc::new(Verifier::new(anchors(), None).unwrap()),
             store: CheckpointStore::open(&self.path("state")).unwrap(),
             state_dir: self.path("state"),
             workspace: Workspace::open(&self.path("workspace")).unwrap(),

@@ -1,0 +1,55 @@
+# What a person types: `make demo`, `make test`. Each does its own set-up and says what it does.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+CONTRACTS := contracts
+STAMP := $(CONTRACTS)/node_modules/.guardrail-setup
+FORGE = $(firstword $(wildcard $(CONTRACTS)/node_modules/@foundry-rs/forge-*/bin/forge) forge)
+
+.PHONY: help setup demo test check fmt lint contracts-test artifact-check clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(STAMP) ## bring Anvil, cast, forge, solc and OpenZeppelin by npm
+
+$(STAMP): $(CONTRACTS)/package-lock.json
+	@scripts/need.sh
+	@echo "setup: npm ci in $(CONTRACTS)/ (Anvil, cast, forge, solc, OpenZeppelin; pinned, about 200 MB on disk)"
+	@cd $(CONTRACTS) && npm ci --no-audit --no-fund --loglevel=error
+	@scripts/need.sh tools
+	@touch $@
+
+demo: setup ## watch an agent fix a bug, get stopped, be approved, go on
+	@echo "demo: building guardrail (the first time takes some minutes)"
+	@cargo build --locked --quiet
+	@target/debug/guardrail demo $(ARGS)
+
+test: setup ## every test: contract, Rust, end to end
+	@echo "test: contract (forge)"
+	@$(MAKE) --no-print-directory contracts-test
+	@echo "test: Rust (units, properties, end to end on a real Anvil)"
+	@scripts/cargo-test.sh
+
+contracts-test: setup
+	@cd $(CONTRACTS) && PATH="$$PWD/node_modules/.bin:$$PATH" $(abspath $(FORGE)) test --force
+
+artifact-check: setup
+	@cd $(CONTRACTS) && npm run --silent artifact:check
+
+lint: setup ## rustfmt, clippy, forge fmt, artifact drift, spelling
+	@cargo fmt --all --check
+	@cargo clippy --locked --all-targets --quiet -- -D warnings
+	@cd $(CONTRACTS) && $(abspath $(FORGE)) fmt --check
+	@$(MAKE) --no-print-directory artifact-check
+	@scripts/spelling.sh
+
+check: lint test ## what CI runs
+
+fmt: ## format Rust and Solidity
+	@cargo fmt --all
+	@cd $(CONTRACTS) && $(abspath $(FORGE)) fmt
+
+clean: ## forget builds and demo runs; the lock files stay
+	@rm -rf target $(CONTRACTS)/out $(CONTRACTS)/cache .guardrail
