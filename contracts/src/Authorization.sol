@@ -20,18 +20,24 @@ import {EnumerableMap} from "@openzeppelin/contracts/utils/structs/EnumerableMap
 contract Authorization is IAuthorization, EIP712 {
     using EnumerableMap for EnumerableMap.AddressToAddressMap;
 
-    /// What every request reads: 208 bits of one slot.
+    /// All that a request reads where there is one bridge: one full slot. Only `paused` is set by itself; the rest
+    /// follows from the policy and the bridges when the epoch is raised.
     struct Config {
-        uint64 epoch;
+        uint24 epoch;
         bool paused;
-        uint8 lines; // how many policy lines there are
-        uint128 minRisks; // their minRiskBps, 16 bits a line, line 0 lowest
+        uint64 minRisks; // minRiskBps of policy lines 1 to 4, 16 bits each, line 1 lowest; the highest for a missing one
+        address requester; // of the first bridge
     }
 
-    /// An approver's role (0: not an approver) and bit.
-    struct Voter {
+    /// The place of an approver. Its bit is its index.
+    struct Seat {
+        address account;
         uint8 role;
-        uint8 bit;
+    }
+
+    /// A request's state in a struct, so that its slot is computed once an act.
+    struct Entry {
+        RequestState state;
     }
 
     uint8 internal constant ANY = 0;
@@ -41,7 +47,8 @@ contract Authorization is IAuthorization, EIP712 {
 
     uint256 internal constant MAX_APPROVERS = 32;
     uint256 internal constant MAX_BRIDGES = 8;
-    uint256 internal constant MAX_POLICY_LINES = 8;
+    /// As many as leave room in {Config}; line 0 starts at risk 0 and needs none.
+    uint256 internal constant MAX_POLICY_LINES = 5;
     /// As many as fit one word with their masks.
     uint256 internal constant MAX_COUNTS_PER_LINE = 6;
     uint256 internal constant MAX_NAME_BYTES = 64;
@@ -62,9 +69,10 @@ contract Authorization is IAuthorization, EIP712 {
     uint96[MAX_POLICY_LINES] private _quorums;
     /// The same counts with each role's mask of this epoch, 40 bits each (mask, count), so that a decision reads one slot.
     uint256[MAX_POLICY_LINES] private _rules;
-    mapping(bytes32 id => RequestState) private _states;
-    mapping(address account => Voter) private _voters;
-    address[MAX_APPROVERS] private _approverAt;
+    mapping(bytes32 id => Entry) private _entries;
+    /// An approver's bit plus one; zero is nobody.
+    mapping(address account => uint256) private _seatOf;
+    Seat[MAX_APPROVERS] private _seats;
     /// Requester to response signer.
     EnumerableMap.AddressToAddressMap private _bridges;
 
@@ -99,69 +107,76 @@ contract Authorization is IAuthorization, EIP712 {
 
     /// @inheritdoc IAuthorization
     function requestAuthorization(Request calldata r, string calldata requestId, string calldata toolName) external {
-        _orRevert(_request(r, requestId, toolName));
+        Config memory config = _config;
+        _orRevert(_request(config, _isRequester(config, msg.sender), r, requestId, toolName));
     }
 
     /// @inheritdoc IAuthorization
     function requestBatch(Request[] calldata r, string[] calldata requestIds, string[] calldata toolNames) external {
         _checkBatch(r.length, MAX_REQUESTS_PER_BATCH, requestIds.length, toolNames.length);
+        Config memory config = _config;
+        bool registered = _isRequester(config, msg.sender);
         for (uint256 i = 0; i < r.length; ++i) {
-            _orSkip(r[i], i, _request(r[i], requestIds[i], toolNames[i]));
+            _orSkip(r[i], i, _request(config, registered, r[i], requestIds[i], toolNames[i]));
         }
     }
 
-    function _request(Request calldata r, string calldata requestId, string calldata toolName)
-        private
-        returns (bytes memory error_)
-    {
-        Config memory config = _config;
-        error_ = _checkRequest(config, r, requestId, toolName);
-        if (error_.length != 0) return error_;
-
-        bytes32 id = _hashRequest(r);
-        if (_states[id].status() != Status.None) return abi.encodeWithSelector(AlreadyRequested.selector, id);
-
-        _states[id] = newRequestState(_lineFor(config, r.riskBps), r.expiresAt);
-        emit AuthorizationRequested(
-            id, r.requester, r.actionHash, r.requestHash, requestId, toolName, r.riskBps, r.expiresAt, r.epoch
-        );
-    }
-
-    function _checkRequest(
+    /// Every check stands here, one after the other: this is the act that runs most often.
+    function _request(
         Config memory config,
+        bool registered,
         Request calldata r,
         string calldata requestId,
         string calldata toolName
-    ) private view returns (bytes memory error_) {
+    ) private returns (bytes memory error_) {
         if (msg.sender != r.requester) {
             return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
         }
-        if (!_bridges.contains(msg.sender)) return abi.encodeWithSelector(UnknownRequester.selector, msg.sender);
-        error_ = _checkRunning(config, r);
-        if (error_.length != 0) return error_;
-        error_ = _checkLength(bytes(requestId).length, 1, MAX_NAME_BYTES);
-        if (error_.length != 0) return error_;
-        error_ = _checkLength(bytes(toolName).length, 1, MAX_NAME_BYTES);
-        if (error_.length != 0) return error_;
+        if (!registered) return abi.encodeWithSelector(UnknownRequester.selector, msg.sender);
+        if (config.paused) return abi.encodeWithSelector(ContractPaused.selector);
+        uint64 given = r.epoch;
+        if (given != config.epoch) return abi.encodeWithSelector(StaleEpoch.selector, given, config.epoch);
 
+        uint256 length = bytes(requestId).length;
+        if (length == 0 || length > MAX_NAME_BYTES) return _lengthError(length, 1, MAX_NAME_BYTES);
+        length = bytes(toolName).length;
+        if (length == 0 || length > MAX_NAME_BYTES) return _lengthError(length, 1, MAX_NAME_BYTES);
         bytes32 hash = keccak256(bytes(requestId));
-        if (hash != r.requestIdHash) {
-            return abi.encodeWithSelector(RequestIdMismatch.selector, hash, r.requestIdHash);
-        }
+        if (hash != r.requestIdHash) return abi.encodeWithSelector(RequestIdMismatch.selector, hash, r.requestIdHash);
         hash = keccak256(bytes(toolName));
         if (hash != r.toolHash) return abi.encodeWithSelector(ToolNameMismatch.selector, hash, r.toolHash);
-        if (r.riskBps > MAX_RISK_BPS) return abi.encodeWithSelector(RiskOutOfRange.selector, r.riskBps);
-        if (r.expiresAt <= block.timestamp || r.expiresAt > block.timestamp + MAX_LIFETIME_SECONDS) {
+
+        uint16 riskBps = r.riskBps;
+        if (riskBps > MAX_RISK_BPS) return abi.encodeWithSelector(RiskOutOfRange.selector, riskBps);
+        uint40 expiresAt = r.expiresAt;
+        if (expiresAt <= block.timestamp || expiresAt - block.timestamp > MAX_LIFETIME_SECONDS) {
             return abi.encodeWithSelector(
-                ExpiryOutOfRange.selector, r.expiresAt, block.timestamp + 1, block.timestamp + MAX_LIFETIME_SECONDS
+                ExpiryOutOfRange.selector, expiresAt, block.timestamp + 1, block.timestamp + MAX_LIFETIME_SECONDS
             );
         }
+        // `_hashRequest(r)` from what is at hand: a field of `calldata` is checked anew whenever it is read.
+        bytes32 id = keccak256(
+            abi.encode(r.requestIdHash, r.toolHash, r.actionHash, r.requestHash, msg.sender, expiresAt, riskBps, given)
+        );
+        Entry storage entry = _entries[id];
+        if (entry.state.exists()) return abi.encodeWithSelector(AlreadyRequested.selector, id);
+
+        entry.state = newRequestState(_lineFor(config.minRisks, riskBps), expiresAt);
+        emit AuthorizationRequested(
+            id, msg.sender, r.actionHash, r.requestHash, requestId, toolName, riskBps, expiresAt, given
+        );
     }
 
-    /// The last line whose risk the request reaches; line 0 starts at risk 0.
-    function _lineFor(Config memory config, uint16 riskBps) private pure returns (uint8 line) {
-        line = config.lines - 1;
-        while (uint16(config.minRisks >> (line * 16)) > riskBps) --line;
+    function _isRequester(Config memory config, address account) private view returns (bool) {
+        return account == config.requester || _bridges.contains(account);
+    }
+
+    /// The last line whose risk the request reaches.
+    function _lineFor(uint256 minRisks, uint256 riskBps) private pure returns (uint256 line) {
+        for (; line < MAX_POLICY_LINES - 1; ++line) {
+            if (riskBps < uint16(minRisks)) break;
+            minRisks >>= 16;
+        }
     }
 
     // --------------------------------------------------------------------------------------------------- votes
@@ -182,25 +197,21 @@ contract Authorization is IAuthorization, EIP712 {
     /// @inheritdoc IAuthorization
     function vote(Request calldata r, bool approve, string calldata note) external {
         bytes32 id = _hashRequest(r);
-        RequestState state = _states[id];
+        Entry storage entry = _entries[id];
+        RequestState state = entry.state;
+        _orRevert(approve ? _checkApprovable(r, id, state) : _checkOpen(id, state));
+        (bytes memory error_, uint32 bit) = _checkVoter(r, id, msg.sender, note);
+        _orRevert(error_);
         if (!approve) {
-            _orRevert(_checkDeniable(id, state));
-            _orRevert(_checkVoter(r, id, msg.sender, _voters[msg.sender], note));
-            _deny(r, id, state, msg.sender, note);
-            return;
-        }
-        _orRevert(_checkApprovable(r, id, state));
-        Voter memory voter = _voters[msg.sender];
-        _orRevert(_checkVoter(r, id, msg.sender, voter, note));
-
-        uint32 bit = uint32(1) << voter.bit;
-        if (state.votes() & bit != 0) {
+            _deny(r, id, entry, msg.sender, note);
+        } else if (state.votes() & bit != 0) {
             emit VoteSkipped(id, msg.sender);
-            return;
+        } else {
+            emit VoteCast(id, msg.sender, true, note);
+            state = state.withVotes(bit);
+            bool settled = _meets(_rules[state.line()], state.votes());
+            _storeApprovals(r, id, entry, state, settled ? msg.sender : address(0));
         }
-        emit VoteCast(id, msg.sender, true, note);
-        state = state.withVotes(bit);
-        _storeApprovals(r, id, state, _meets(_rules[state.line()], state.votes()) ? msg.sender : address(0));
     }
 
     function _decide(Request calldata r, SignedVote[] calldata votes, uint256 walletGasMax)
@@ -211,34 +222,35 @@ contract Authorization is IAuthorization, EIP712 {
         if (votes.length == 0) return abi.encodeWithSelector(NoVotes.selector, id);
         if (votes.length > MAX_APPROVERS) return abi.encodeWithSelector(TooMany.selector, votes.length, MAX_APPROVERS);
 
-        RequestState state = _states[id];
+        Entry storage entry = _entries[id];
         for (uint256 i = 0; i < votes.length; ++i) {
-            if (!votes[i].approve) return _decideDenied(r, id, state, votes[i], walletGasMax);
+            if (!votes[i].approve) return _decideDenied(r, id, entry, votes[i], walletGasMax);
         }
-        return _decideApproved(r, id, state, votes, walletGasMax);
+        return _decideApproved(r, id, entry, votes, walletGasMax);
     }
 
     function _decideDenied(
         Request calldata r,
         bytes32 id,
-        RequestState state,
+        Entry storage entry,
         SignedVote calldata denial,
         uint256 walletGasMax
     ) private returns (bytes memory error_) {
-        error_ = _checkDeniable(id, state);
+        error_ = _checkOpen(id, entry.state);
         if (error_.length != 0) return error_;
         (error_,) = _checkSigned(r, id, denial, walletGasMax);
         if (error_.length != 0) return error_;
-        _deny(r, id, state, denial.approver, denial.note);
+        _deny(r, id, entry, denial.approver, denial.note);
     }
 
     function _decideApproved(
         Request calldata r,
         bytes32 id,
-        RequestState state,
+        Entry storage entry,
         SignedVote[] calldata votes,
         uint256 walletGasMax
     ) private returns (bytes memory error_) {
+        RequestState state = entry.state;
         error_ = _checkApprovable(r, id, state);
         if (error_.length != 0) return error_;
 
@@ -264,11 +276,11 @@ contract Authorization is IAuthorization, EIP712 {
             if (repeated & (uint256(1) << i) != 0) emit VoteSkipped(id, v.approver);
             else emit VoteCast(id, v.approver, true, v.note);
         }
-        _storeApprovals(r, id, state, settledBy);
+        _storeApprovals(r, id, entry, state, settledBy);
     }
 
-    /// A denial ends what is pending or approved, of any epoch, paused or not.
-    function _checkDeniable(bytes32 id, RequestState state) private view returns (bytes memory error_) {
+    /// What is pending or approved can be denied and cancelled, of any epoch, paused or not.
+    function _checkOpen(bytes32 id, RequestState state) private view returns (bytes memory error_) {
         Status status = state.current();
         if (status != Status.Pending && status != Status.Approved) return _statusError(id, state);
     }
@@ -279,35 +291,54 @@ contract Authorization is IAuthorization, EIP712 {
         returns (bytes memory error_)
     {
         if (state.current() != Status.Pending) return _statusError(id, state);
-        return _checkRunning(_config, r);
+        return _checkRunning(r);
     }
 
-    function _checkVoter(Request calldata r, bytes32 id, address approver, Voter memory voter, string calldata note)
+    /// Checks all of a vote but its signature, and answers with its approver's bit.
+    function _checkVoter(Request calldata r, bytes32 id, address approver, string calldata note)
         private
-        pure
-        returns (bytes memory error_)
+        view
+        returns (bytes memory error_, uint32 bit)
     {
-        if (approver == r.requester) return abi.encodeWithSelector(RequesterCannotVote.selector, id, approver);
-        if (voter.role == 0) return abi.encodeWithSelector(NotApprover.selector, approver);
-        return _checkLength(bytes(note).length, 0, MAX_NOTE_BYTES);
+        if (approver == r.requester) {
+            return (abi.encodeWithSelector(RequesterCannotVote.selector, id, approver), 0);
+        }
+        uint256 seat = _seatOf[approver];
+        if (seat == 0) return (abi.encodeWithSelector(NotApprover.selector, approver), 0);
+        if (bytes(note).length != 0) error_ = _checkNote(bytes(note));
+        bit = uint32(1 << (seat - 1));
     }
 
-    /// Checks a signed vote and answers with its approver's bit.
+    /// Refuses what a verifier would: U+0000 to U+001F but a line feed, U+007F, and U+0080 to U+009F, which UTF-8
+    /// writes as 0xC2 and a byte below 0xA0.
+    function _checkNote(bytes calldata note) private pure returns (bytes memory error_) {
+        if (note.length > MAX_NOTE_BYTES) return _lengthError(note.length, 0, MAX_NOTE_BYTES);
+        bytes1 previous = 0;
+        for (uint256 i = 0; i < note.length; ++i) {
+            bytes1 character = note[i];
+            if ((character < 0x20 && character != "\n") || character == 0x7f || (previous == 0xc2 && character < 0xa0))
+            {
+                return abi.encodeWithSelector(ControlCharacter.selector, i);
+            }
+            previous = character;
+        }
+    }
+
     function _checkSigned(Request calldata r, bytes32 id, SignedVote calldata v, uint256 walletGasMax)
         private
         view
         returns (bytes memory error_, uint32 bit)
     {
         address approver = v.approver;
-        Voter memory voter = _voters[approver];
-        bit = uint32(1) << voter.bit;
-        error_ = _checkVoter(r, id, approver, voter, v.note);
+        string calldata note = v.note;
+        (error_, bit) = _checkVoter(r, id, approver, note);
         if (error_.length != 0) return (error_, bit);
 
-        bytes32 digest = _hashVote(r, id, v.approve, v.note);
-        (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecoverCalldata(digest, v.signature);
+        bytes32 digest = _hashVote(r, id, v.approve, note);
+        bytes calldata signature = v.signature;
+        (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecoverCalldata(digest, signature);
         if (problem == ECDSA.RecoverError.NoError && recovered == approver) return (error_, bit);
-        if (!_walletAccepts(approver, digest, v.signature, walletGasMax)) {
+        if (!_walletAccepts(approver, digest, signature, walletGasMax)) {
             error_ = abi.encodeWithSelector(InvalidSignature.selector, id, approver);
         }
     }
@@ -325,18 +356,22 @@ contract Authorization is IAuthorization, EIP712 {
         return success && answer.length >= 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
     }
 
-    function _deny(Request calldata r, bytes32 id, RequestState state, address approver, string calldata note) private {
-        _states[id] = state.withStatus(Status.Denied);
+    function _deny(Request calldata r, bytes32 id, Entry storage entry, address approver, string calldata note)
+        private
+    {
+        entry.state = entry.state.withStatus(Status.Denied);
         emit VoteCast(id, approver, false, note);
         emit AuthorizationDenied(id, r.actionHash, approver, note);
     }
 
-    function _storeApprovals(Request calldata r, bytes32 id, RequestState state, address settledBy) private {
+    function _storeApprovals(Request calldata r, bytes32 id, Entry storage entry, RequestState state, address settledBy)
+        private
+    {
         if (settledBy == address(0)) {
-            _states[id] = state;
+            entry.state = state;
             return;
         }
-        _states[id] = state.withStatus(Status.Approved);
+        entry.state = state.withStatus(Status.Approved);
         emit AuthorizationApproved(id, r.actionHash, settledBy);
     }
 
@@ -371,42 +406,39 @@ contract Authorization is IAuthorization, EIP712 {
     /// @inheritdoc IAuthorization
     function cancel(Request calldata r, string calldata reason) external {
         if (msg.sender != r.requester && msg.sender != admin) revert NotRequesterOrAdmin(msg.sender);
-        _orRevert(_checkLength(bytes(reason).length, 0, MAX_NOTE_BYTES));
+        _orRevert(_checkNote(bytes(reason)));
         bytes32 id = _hashRequest(r);
-        RequestState state = _states[id];
-        Status status = state.status();
-        if (status == Status.None) revert UnknownRequest(id);
-        if (status != Status.Pending && status != Status.Approved) revert WrongStatus(id, uint8(status));
+        Entry storage entry = _entries[id];
+        RequestState state = entry.state;
+        _orRevert(_checkOpen(id, state));
 
-        _states[id] = state.withStatus(Status.Cancelled);
+        entry.state = state.withStatus(Status.Cancelled);
         emit AuthorizationCancelled(id, r.actionHash, msg.sender, reason);
     }
 
     function _consume(Request calldata r, bytes32 claim) private returns (bytes memory error_) {
-        if (msg.sender != r.requester) {
-            return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
-        }
+        if (msg.sender != r.requester) return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
         bytes32 id = _hashRequest(r);
         if (claim == 0) return abi.encodeWithSelector(ZeroClaim.selector, id);
-        RequestState state = _states[id];
+        Entry storage entry = _entries[id];
+        RequestState state = entry.state;
         if (state.current() != Status.Approved) return _statusError(id, state);
-        error_ = _checkRunning(_config, r);
+        error_ = _checkRunning(r);
         if (error_.length != 0) return error_;
 
-        _states[id] = state.withStatus(Status.Consumed);
+        entry.state = state.withStatus(Status.Consumed);
         emit AuthorizationConsumed(id, r.actionHash, msg.sender, claim);
     }
 
     function _record(Request calldata r, uint8 outcome, bytes32 outcomeHash) private returns (bytes memory error_) {
-        if (msg.sender != r.requester) {
-            return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
-        }
+        if (msg.sender != r.requester) return abi.encodeWithSelector(NotRequester.selector, msg.sender, r.requester);
         if (outcome < 1 || outcome > 3) return abi.encodeWithSelector(OutcomeOutOfRange.selector, outcome);
         bytes32 id = _hashRequest(r);
-        RequestState state = _states[id];
+        Entry storage entry = _entries[id];
+        RequestState state = entry.state;
         if (state.status() != Status.Consumed) return _statusError(id, state);
 
-        _states[id] = state.withStatus(Status.Recorded);
+        entry.state = state.withStatus(Status.Recorded);
         emit ExecutionRecorded(id, outcomeHash, outcome);
     }
 
@@ -414,12 +446,12 @@ contract Authorization is IAuthorization, EIP712 {
 
     /// @inheritdoc IAuthorization
     function statusOf(bytes32 id) external view returns (uint8) {
-        return uint8(_states[id].current());
+        return uint8(_entries[id].state.current());
     }
 
     /// @inheritdoc IAuthorization
     function requestState(bytes32 id) external view returns (uint8 status, uint40 expiresAt, uint8 line, uint32 votes) {
-        RequestState state = _states[id];
+        RequestState state = _entries[id].state;
         return (uint8(state.current()), state.expiresAt(), state.line(), state.votes());
     }
 
@@ -438,20 +470,20 @@ contract Authorization is IAuthorization, EIP712 {
         list = new Approver[](_popcount(uint32(_masks)));
         uint256 count = 0;
         for (uint256 bit = 0; bit < MAX_APPROVERS; ++bit) {
-            address account = _approverAt[bit];
-            if (account != address(0)) list[count++] = Approver(account, _voters[account].role, uint8(bit));
+            Seat memory seat = _seats[bit];
+            if (seat.role != 0) list[count++] = Approver(seat.account, seat.role, uint8(bit));
         }
     }
 
     /// @inheritdoc IAuthorization
     function policy() external view returns (PolicyLine[] memory lines) {
-        Config memory config = _config;
-        lines = new PolicyLine[](config.lines);
+        uint64 minRisks = _config.minRisks;
+        lines = new PolicyLine[](_lineCount());
         for (uint256 i = 0; i < lines.length; ++i) {
             uint96 packed = _quorums[i];
             uint256 counts = 0;
             while (counts < MAX_COUNTS_PER_LINE && packed >> (counts * 16) != 0) ++counts;
-            lines[i] = PolicyLine(uint16(config.minRisks >> (i * 16)), new Quorum[](counts));
+            lines[i] = PolicyLine(i == 0 ? 0 : uint16(minRisks >> ((i - 1) * 16)), new Quorum[](counts));
             for (uint256 j = 0; j < counts; ++j) {
                 uint16 entry = uint16(packed >> (j * 16));
                 lines[i].quorum[j] = Quorum({role: uint8(entry >> 8), count: uint8(entry)});
@@ -544,42 +576,44 @@ contract Authorization is IAuthorization, EIP712 {
         if (a.role == 0 || a.role > MAX_ROLE) revert RoleOutOfRange(a.role);
         if (_bridges.contains(a.account)) revert RequesterIsApprover(a.account);
 
-        Voter memory voter = _voters[a.account];
-        if (voter.role == 0) {
-            while (voter.bit < MAX_APPROVERS && _approverAt[voter.bit] != address(0)) ++voter.bit;
-            if (voter.bit == MAX_APPROVERS) revert TooMany(MAX_APPROVERS + 1, MAX_APPROVERS);
-            _approverAt[voter.bit] = a.account;
+        uint256 bit = _seatOf[a.account];
+        if (bit != 0) {
+            _masks &= ~_maskBits(_seats[--bit].role, bit);
         } else {
-            _masks &= ~_maskBits(voter);
+            while (bit < MAX_APPROVERS && _seats[bit].role != 0) ++bit;
+            if (bit == MAX_APPROVERS) revert TooMany(MAX_APPROVERS + 1, MAX_APPROVERS);
+            _seatOf[a.account] = bit + 1;
         }
-        voter.role = a.role;
-        _voters[a.account] = voter;
-        _masks |= _maskBits(voter);
-        emit ApproverSet(a.account, voter.role, voter.bit);
+        _seats[bit] = Seat(a.account, a.role);
+        _masks |= _maskBits(a.role, bit);
+        emit ApproverSet(a.account, a.role, uint8(bit));
     }
 
     function _removeApprover(address account) private {
-        Voter memory voter = _voters[account];
-        if (voter.role == 0) revert NotApprover(account);
-        _masks &= ~_maskBits(voter);
-        delete _voters[account];
-        delete _approverAt[voter.bit];
-        emit ApproverRemoved(account, voter.role, voter.bit);
+        uint256 bit = _seatOf[account];
+        if (bit == 0) revert NotApprover(account);
+        uint8 role = _seats[--bit].role;
+        _masks &= ~_maskBits(role, bit);
+        delete _seatOf[account];
+        delete _seats[bit];
+        emit ApproverRemoved(account, role, uint8(bit));
     }
 
     function _setPolicy(PolicyLine[] memory lines) private {
         if (lines.length == 0 || lines.length > MAX_POLICY_LINES) {
             revert LengthOutOfRange(lines.length, 1, MAX_POLICY_LINES);
         }
-        uint128 minRisks = 0;
+        uint64 minRisks = type(uint64).max; // a missing line starts where no risk reaches
         for (uint256 i = 0; i < lines.length; ++i) {
             uint16 minRisk = lines[i].minRiskBps;
             if (minRisk > MAX_RISK_BPS) revert RiskOutOfRange(minRisk);
             if (i == 0 ? minRisk != 0 : minRisk <= lines[i - 1].minRiskBps) revert PolicyNotAscending(i, minRisk);
-            minRisks |= uint128(minRisk) << uint128(i * 16);
+            if (i != 0) minRisks ^= uint64(~minRisk) << uint64((i - 1) * 16);
             _quorums[i] = _packQuorum(i, lines[i].quorum);
         }
-        _config.lines = uint8(lines.length);
+        for (uint256 i = lines.length; i < MAX_POLICY_LINES; ++i) {
+            delete _quorums[i];
+        }
         _config.minRisks = minRisks;
         emit PolicySet(lines);
     }
@@ -596,17 +630,18 @@ contract Authorization is IAuthorization, EIP712 {
 
     function _setBridge(Bridge memory b) private {
         if (b.requester == address(0) || b.signer == address(0)) revert ZeroAddress();
-        if (_voters[b.requester].role != 0) revert RequesterIsApprover(b.requester);
+        if (_seatOf[b.requester] != 0) revert RequesterIsApprover(b.requester);
         _bridges.set(b.requester, b.signer);
         if (_bridges.length() > MAX_BRIDGES) revert TooMany(_bridges.length(), MAX_BRIDGES);
         emit BridgeSet(b.requester, b.signer);
     }
 
     /// Ends every administrative change: resolves the policy against the approvers there are, refuses one that they
-    /// cannot meet, and voids what was not consumed before.
+    /// cannot meet, copies the first bridge to where requests look first, and voids what was not consumed before.
     function _raiseEpoch() private {
         uint256 masks = _masks;
-        for (uint256 i = 0; i < _config.lines; ++i) {
+        uint256 lines = _lineCount();
+        for (uint256 i = 0; i < lines; ++i) {
             uint256 rules = 0;
             uint256 shift = 0;
             for (uint96 counts = _quorums[i]; counts != 0; counts >>= 16) {
@@ -617,7 +652,13 @@ contract Authorization is IAuthorization, EIP712 {
             if (!_meets(rules, uint32(masks))) revert PolicyCannotBeMet(i);
             _rules[i] = rules;
         }
+        _config.requester = address(0);
+        if (_bridges.length() != 0) (_config.requester,) = _bridges.at(0);
         emit EpochRaised(++_config.epoch);
+    }
+
+    function _lineCount() private view returns (uint256 count) {
+        while (count < MAX_POLICY_LINES && _quorums[count] != 0) ++count;
     }
 
     // ------------------------------------------------------------------------------------------------- helpers
@@ -644,15 +685,15 @@ contract Authorization is IAuthorization, EIP712 {
         return abi.encodeWithSelector(WrongStatus.selector, id, uint8(status));
     }
 
-    function _checkRunning(Config memory config, Request calldata r) private pure returns (bytes memory error_) {
+    function _checkRunning(Request calldata r) private view returns (bytes memory error_) {
+        Config storage config = _config;
         if (config.paused) return abi.encodeWithSelector(ContractPaused.selector);
-        if (r.epoch != config.epoch) return abi.encodeWithSelector(StaleEpoch.selector, r.epoch, config.epoch);
+        uint64 given = r.epoch;
+        if (given != config.epoch) return abi.encodeWithSelector(StaleEpoch.selector, given, config.epoch);
     }
 
-    function _checkLength(uint256 length, uint256 min, uint256 max) private pure returns (bytes memory error_) {
-        if (length < min || length > max) {
-            return abi.encodeWithSelector(LengthOutOfRange.selector, length, min, max);
-        }
+    function _lengthError(uint256 length, uint256 min, uint256 max) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(LengthOutOfRange.selector, length, min, max);
     }
 
     function _checkBatch(uint256 items, uint256 max, uint256 second, uint256 third) private pure {
@@ -678,9 +719,8 @@ contract Authorization is IAuthorization, EIP712 {
     }
 
     /// An approver's bit in the mask of its role and in that of everyone.
-    function _maskBits(Voter memory voter) private pure returns (uint256) {
-        uint256 bit = uint256(1) << voter.bit;
-        return bit | (bit << (uint256(voter.role) * 32));
+    function _maskBits(uint8 role, uint256 bit) private pure returns (uint256) {
+        return (1 << bit) | (1 << (bit + uint256(role) * 32));
     }
 
     /// Adds neighbouring fields of 1, 2 and 4 bits, then the four bytes by one multiplication (Hacker's Delight, 5-1).

@@ -28,7 +28,7 @@ interface IAuthorization {
     struct SignedVote {
         address approver;
         bool approve;
-        string note; // the conditions of an approval, or the reason of a denial
+        string note; // the conditions of an approval, one a line, or the reason of a denial
         bytes signature; // 65 bytes r ‖ s ‖ v, or what the approver's ERC-1271 wallet takes
     }
 
@@ -120,6 +120,8 @@ interface IAuthorization {
     error RequestIdMismatch(bytes32 given, bytes32 expected);
     error ToolNameMismatch(bytes32 given, bytes32 expected);
     error LengthOutOfRange(uint256 length, uint256 min, uint256 max);
+    /// @notice A note or reason holds a control character other than a line feed, which ends at byte `index`.
+    error ControlCharacter(uint256 index);
     error RiskOutOfRange(uint16 riskBps);
     error ExpiryOutOfRange(uint40 expiresAt, uint256 earliest, uint256 latest);
     error AlreadyRequested(bytes32 id);
@@ -170,7 +172,8 @@ interface IAuthorization {
     function decideBatch(Request[] calldata r, SignedVote[][] calldata votes) external;
 
     /// @notice The caller's own vote.
-    /// @param note The conditions of an approval or the reason of a denial, at most 512 bytes.
+    /// @param note The conditions of an approval or the reason of a denial, at most 512 bytes, without control
+    /// characters but line feeds.
     function vote(Request calldata r, bool approve, string calldata note) external;
 
     // ----------------------------------------------------------------------------------------------- execution
@@ -189,8 +192,8 @@ interface IAuthorization {
     /// @notice `recordExecution` for at most 32 requests; one that cannot be recorded is skipped with an event.
     function recordBatch(Request[] calldata r, uint8[] calldata outcomes, bytes32[] calldata outcomeHashes) external;
 
-    /// @notice Withdraws a request that is pending or approved, expired or not. Sent by its requester or the admin.
-    /// @param reason At most 512 bytes.
+    /// @notice Withdraws a request that is pending or approved. Sent by its requester or the admin.
+    /// @param reason As a note.
     function cancel(Request calldata r, string calldata reason) external;
 
     // ---------------------------------------------------------------------------------------------------- views
@@ -231,7 +234,7 @@ interface IAuthorization {
     /// not be met afterwards.
     function setApprovers(ApproverInit[] calldata set, address[] calldata remove) external;
 
-    /// @notice Replaces the policy: 1 to 8 lines, the first from risk 0, strictly ascending, each with 1 to 6 counts
+    /// @notice Replaces the policy: 1 to 5 lines, the first from risk 0, strictly ascending, each with 1 to 6 counts
     /// that the present approvers can meet.
     function setPolicy(PolicyLine[] calldata lines) external;
 

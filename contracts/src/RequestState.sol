@@ -21,10 +21,14 @@ enum Status {
 /// | 56–87 | approvals counted, one bit an approver                   |
 type RequestState is uint256;
 
-using {status, line, expiresAt, votes, current, withStatus, withVotes} for RequestState global;
+using {exists, status, line, expiresAt, votes, current, withStatus, withVotes} for RequestState global;
 
-function newRequestState(uint8 line_, uint40 expiresAt_) pure returns (RequestState) {
-    return RequestState.wrap(uint256(Status.Pending) | (uint256(line_) << 8) | (uint256(expiresAt_) << 16));
+function newRequestState(uint256 line_, uint40 expiresAt_) pure returns (RequestState) {
+    return RequestState.wrap(uint256(Status.Pending) | (line_ << 8) | (uint256(expiresAt_) << 16));
+}
+
+function exists(RequestState s) pure returns (bool) {
+    return RequestState.unwrap(s) != 0;
 }
 
 function status(RequestState s) pure returns (Status) {

@@ -450,9 +450,10 @@ contract AuthorizationTest is Fixture {
         auth.cancel(r, "");
         id = submit(r);
         vm.warp(r.expiresAt);
+        vm.expectRevert(abi.encodeWithSelector(I.RequestExpired.selector, id, r.expiresAt));
         vm.prank(ADMIN);
         auth.cancel(r, "");
-        assertStatus(id, CANCELLED);
+        assertStatus(id, EXPIRED);
     }
 
     // ---------------------------------------------------------------------------------------- pause and epochs
@@ -607,8 +608,8 @@ contract AuthorizationTest is Fixture {
     }
 
     function test_RevertWhen_PolicyBreaksARule() public {
-        expectPolicyRefused(new I.PolicyLine[](0), abi.encodeWithSelector(I.LengthOutOfRange.selector, 0, 1, 8));
-        expectPolicyRefused(new I.PolicyLine[](9), abi.encodeWithSelector(I.LengthOutOfRange.selector, 9, 1, 8));
+        expectPolicyRefused(new I.PolicyLine[](0), abi.encodeWithSelector(I.LengthOutOfRange.selector, 0, 1, 5));
+        expectPolicyRefused(new I.PolicyLine[](6), abi.encodeWithSelector(I.LengthOutOfRange.selector, 6, 1, 5));
         I.PolicyLine[] memory lines = initialPolicy();
         lines[0].minRiskBps = 1;
         expectPolicyRefused(lines, abi.encodeWithSelector(I.PolicyNotAscending.selector, 0, 1));
@@ -632,8 +633,8 @@ contract AuthorizationTest is Fixture {
     }
 
     function test_APolicyOfTheLargestSize() public {
-        I.PolicyLine[] memory lines = new I.PolicyLine[](8);
-        for (uint16 i = 0; i < 8; ++i) {
+        I.PolicyLine[] memory lines = new I.PolicyLine[](5);
+        for (uint16 i = 0; i < 5; ++i) {
             lines[i] = I.PolicyLine(i * 1000, new I.Quorum[](6));
             for (uint256 j = 0; j < 6; ++j) {
                 lines[i].quorum[j] = I.Quorum(uint8(j % 3), 1);
@@ -642,7 +643,7 @@ contract AuthorizationTest is Fixture {
         vm.prank(ADMIN);
         auth.setPolicy(lines);
         vm.assertEq(abi.encode(auth.policy()), abi.encode(lines));
-        for (uint16 i = 0; i < 8; ++i) {
+        for (uint16 i = 0; i < 5; ++i) {
             bytes32 id = submit(makeRequest(i * 1000 + 999));
             (,, uint8 line,) = auth.requestState(id);
             vm.assertEq(line, i);
