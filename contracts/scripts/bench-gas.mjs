@@ -205,7 +205,10 @@ async function measureTimelock(chain, bytecode, target) {
     admin,
     bytecode.TimelockController,
     "constructor(uint256,address[],address[],address)",
-    String(DELAY_SECONDS), `[${actor}]`, `[${actor}]`, admin,
+    String(DELAY_SECONDS),
+    `[${actor}]`,
+    `[${actor}]`,
+    admin,
   );
   const data = run("cast", ["calldata", "act(bytes32)", sha256("action 0")]);
   const operation = [target, "0", data, `0x${"0".repeat(64)}`, sha256("request 0")];

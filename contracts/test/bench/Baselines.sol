@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 // What `npm run bench-gas` measures the contract against; compiled with its compiler and its settings.
-import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 
 /// An action with no lasting effect: the least that a timelock can execute and leave a trace.
 contract EmitTarget {
