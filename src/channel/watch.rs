@@ -33,7 +33,7 @@ impl Watch {
                 // Reading a directory is no change of it; waking on it would never end.
                 Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
                 Ok(event) if event.need_rescan() => tracing::warn!(target: "guardrail::channel", "the event queue overflowed, scanning"),
-                Ok(event) => tracing::trace!(target: "guardrail::channel", kind = ?event.kind, paths = ?event.paths, "file event"),
+                Ok(event) => tracing::debug!(target: "guardrail::channel", kind = ?event.kind, paths = ?event.paths, "file event"),
                 Err(error) => tracing::warn!(target: "guardrail::channel", %error, "the watcher failed, scanning"),
             }
             waker.notify_one();

@@ -4,7 +4,7 @@
 //! a time, and what it leaves on disk is what the next decision is made from.
 
 use alloy::primitives::B256;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::agent::{Agent, Run, Step};
 use super::authorization::{after, expiry_of, instant_of, parse_response, quarantine_reason};
@@ -316,7 +316,7 @@ impl Agent {
             self.end_unknown(execution, state, why);
             return Ok(Step::Done);
         }
-        let value = json!({ "status": "executed", "outcome": message.outcome, "result": result });
+        let value = told_to_planner(message.outcome, &result);
         let ok = message.outcome == Outcome::Succeeded;
         self.end_tool(state, ActionResult { ok, denied: false, outcome: Some(message.outcome), value });
         self.note_outcome(state, message.outcome);
@@ -364,6 +364,18 @@ fn outcome_of(error: &ToolError) -> Outcome {
     } else {
         Outcome::Failed
     }
+}
+
+/// The tool's own result, with what became of its authorization beside it.
+fn told_to_planner(outcome: Outcome, result: &Value) -> Value {
+    let mut told = match result.get("value") {
+        Some(Value::Object(fields)) => fields.clone(),
+        Some(other) => Map::from_iter([("value".to_owned(), other.clone())]),
+        None => Map::from_iter(result.get("error").map(|error| ("error".to_owned(), error.clone()))),
+    };
+    let conditions = result.get("conditions").cloned().unwrap_or_default();
+    told.insert("authorization".to_owned(), json!({ "outcome": outcome, "conditions": conditions }));
+    Value::Object(told)
 }
 
 #[cfg(test)]

@@ -114,10 +114,13 @@ async fn an_outcome_that_was_written_is_what_the_planner_is_told() {
         outcome_hash: outcome_hash(id_of, claim.message.claim, Outcome::Succeeded, &result).unwrap(),
         timestamp: Timestamp::now(),
     };
-    records.write_outcome(&OutcomeRecord { message, result: result.clone(), not_run: None }).unwrap();
+    records.write_outcome(&OutcomeRecord { message, result, not_run: None }).unwrap();
     let end = resumed(&bench, &id).await;
     assert_eq!((end.answer(), end.exit_code(), results(&end)), (Some("over"), ExitCode::Done, vec![(true, false)]));
     let told = end.state.messages[2].result.as_ref().unwrap();
-    assert_eq!(told.value, json!({ "status": "executed", "outcome": "succeeded", "result": result }));
+    assert_eq!(
+        told.value,
+        json!({ "deleted": true, "simulated": true, "authorization": { "outcome": "succeeded", "conditions": [] } })
+    );
     assert_eq!(end.state.execution_results[0].outcome, Some(Outcome::Succeeded));
 }

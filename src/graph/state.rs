@@ -235,11 +235,12 @@ impl AgentState {
         }
     }
 
-    /// The user speaks: limits and the last authorization begin anew.
+    /// The user speaks: limits, the list for review and the last authorization begin anew.
     pub fn begin_turn(&mut self, prompt: &str) {
         self.clear_action();
         self.renew_limits();
         self.authorization = None;
+        self.reviews.clear();
         self.messages.push(Message { role: Role::User, content: prompt.to_owned(), tool_call: None, result: None });
     }
 
