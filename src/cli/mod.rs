@@ -14,6 +14,7 @@ mod pending;
 mod requests;
 mod run;
 mod screen;
+mod transact;
 mod vote;
 
 use std::process::ExitCode;
