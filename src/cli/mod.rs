@@ -6,6 +6,7 @@ mod anchors;
 mod audit;
 mod bridge;
 mod context;
+mod contract;
 mod demo;
 mod deploy;
 mod error;
@@ -48,6 +49,7 @@ enum Command {
     Deny(vote::DenyArgs),
     Audit(audit::Args),
     Anchors(anchors::Args),
+    Contract(contract::Args),
     Checkpoints(run::CheckpointsArgs),
     Graph(run::GraphArgs),
 }
@@ -95,6 +97,7 @@ async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
         Command::Deny(args) => vote::deny(globals, args).await,
         Command::Audit(args) => audit::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
+        Command::Contract(args) => contract::run(globals, args).await,
         Command::Checkpoints(args) => run::checkpoints(globals, args),
         Command::Graph(args) => run::graph(args),
     }
