@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
-use crate::contract::build::{Artifact, BuildError};
+use crate::contract::artifact::{Artifact, ArtifactError};
 
 /// Compile the contract, and compare what is deployed with its source
 #[derive(Debug, clap::Args)]
@@ -41,15 +41,14 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let contracts = args.contracts.clone();
     // The compiler is a process that takes seconds; it must not hold up the runtime.
     let compiled = tokio::task::spawn_blocking(move || Artifact::compile(&contracts)).await.or_exit(Exit::Failed)?;
-    let artifact = compiled.map_err(build_error)?;
+    let artifact = compiled.map_err(artifact_error)?;
     match &args.command {
         ContractCommand::Build { check: false } => {
-            println!("{}", artifact.write(&args.contracts).map_err(build_error)?.display());
+            println!("{}", artifact.write(&args.contracts).map_err(artifact_error)?.display());
             Ok(Exit::Done)
         }
         ContractCommand::Build { check: true } => {
-            let there = std::fs::read_to_string(args.contracts.join("artifacts/Authorization.json"))?;
-            if there == artifact.text().map_err(build_error)? {
+            if artifact.is_in(&args.contracts).map_err(artifact_error)? {
                 eprintln!("the artifact is what the sources give");
                 return Ok(Exit::Done);
             }
@@ -64,7 +63,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
                 None => globals.locate(provider, globals.bridge_config()?.chain.contract.map(|a| a.0)).await?.contract,
             };
             let code = provider.get_code_at(address).await.or_exit(Exit::Unreachable)?;
-            let same = artifact.is_code(&code).map_err(build_error)?;
+            let same = artifact.is_code(&code).map_err(artifact_error)?;
             if *json {
                 println!("{}", json!({"address": address, "code_bytes": code.len(), "matches_source": same}));
             } else if same {
@@ -83,16 +82,15 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     }
 }
 
-fn build_error(error: BuildError) -> CommandError {
+fn artifact_error(error: ArtifactError) -> CommandError {
     match &error {
-        BuildError::NoCompiler(_) | BuildError::Compiler(_) => {
-            CommandError::new(Exit::Usage, error).hint("run `make setup`, which brings the compiler by npm")
+        ArtifactError::Run { .. } => CommandError::new(Exit::Usage, error).hint(
+            "run it in the project, where cargo builds the compiler, or set GUARDRAIL_CONTRACT_COMPILER to the program",
+        ),
+        ArtifactError::Compile(_) => {
+            CommandError::new(Exit::Usage, error).hint("run `make setup`, which brings solc by npm")
         }
-        BuildError::Read { .. } => CommandError::new(Exit::Usage, error).hint("give the sources with --contracts"),
-        BuildError::Settings { .. }
-        | BuildError::Setting { .. }
-        | BuildError::Sources(_)
-        | BuildError::Incomplete(_)
-        | BuildError::Write { .. } => CommandError::new(Exit::Failed, error),
+        ArtifactError::Read { .. } => CommandError::new(Exit::Usage, error).hint("give the sources with --contracts"),
+        ArtifactError::Incomplete(_) | ArtifactError::Write { .. } => CommandError::new(Exit::Failed, error),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr.
 
+mod admin;
 mod anchors;
 mod audit;
 mod bridge;
@@ -47,6 +48,8 @@ enum Command {
     Show(pending::ShowArgs),
     Approve(vote::ApproveArgs),
     Deny(vote::DenyArgs),
+    Cancel(admin::CancelArgs),
+    Admin(admin::Args),
     Audit(audit::Args),
     Anchors(anchors::Args),
     Contract(contract::Args),
@@ -95,6 +98,8 @@ async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
         Command::Show(args) => pending::show(globals, args).await,
         Command::Approve(args) => vote::approve(globals, args).await,
         Command::Deny(args) => vote::deny(globals, args).await,
+        Command::Cancel(args) => admin::cancel(globals, args).await,
+        Command::Admin(args) => admin::run(globals, args).await,
         Command::Audit(args) => audit::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
         Command::Contract(args) => contract::run(globals, args).await,

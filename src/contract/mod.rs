@@ -16,7 +16,8 @@ use crate::schema::anchors::{
     ANY_ROLE, ApproverAnchor, BridgeAnchor, ChainCheck, EpochAnchors, PolicyLine, TrustAnchors,
 };
 
-pub mod build;
+pub mod admin;
+pub mod artifact;
 
 pub mod bindings {
     //! Generated from the artifact.

@@ -1,11 +1,11 @@
 //! Compiles the contract from its sources with foundry-compilers, as `contracts/foundry.toml`
-//! says, and writes or compares `contracts/artifacts/Authorization.json`.
+//! says.
 
 use std::path::{Path, PathBuf};
 
 use foundry_compilers::artifacts::output_selection::OutputSelection;
 use foundry_compilers::artifacts::remappings::Remapping;
-use foundry_compilers::artifacts::{BytecodeHash, Contract, Optimizer, Settings, SettingsMetadata};
+use foundry_compilers::artifacts::{BytecodeHash, BytecodeObject, Contract, Optimizer, Settings, SettingsMetadata};
 use foundry_compilers::compilers::solc::{Solc, SolcCompiler, SolcSettings};
 use foundry_compilers::{ConfigurableArtifacts, ProjectBuilder, ProjectPathsConfig};
 use serde::Deserialize;
@@ -13,7 +13,6 @@ use serde_json::{Map, Value, json};
 
 const CONTRACT: &str = "Authorization";
 const SOURCE: &str = "src/Authorization.sol";
-const ARTIFACT_FILE: &str = "artifacts/Authorization.json";
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -31,8 +30,8 @@ pub enum BuildError {
     Sources(String),
     #[error("the compiler's output lacks {0}")]
     Incomplete(&'static str),
-    #[error("cannot write {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot print the artifact: {0}")]
+    Print(std::io::Error),
 }
 
 /// The part of `foundry.toml` that decides what code comes out.
@@ -58,68 +57,17 @@ struct Profile {
     cbor_metadata: bool,
 }
 
-/// What the sources compile to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Artifact {
-    tree: Value,
-}
-
-impl Artifact {
-    /// Compiles the sources below `contracts`, the directory of `foundry.toml`.
-    ///
-    /// # Errors
-    /// [`BuildError`]; nothing is written.
-    pub fn compile(contracts: &Path) -> Result<Self, BuildError> {
-        let root =
-            contracts.canonicalize().map_err(|source| BuildError::Read { path: contracts.to_owned(), source })?;
-        let profile = read_profile(&root)?;
-        let contract = compile(&root, &profile)?;
-        Ok(Artifact { tree: artifact_of(&contract, &profile)? })
-    }
-
-    /// Reads the artifact that is in the project.
-    ///
-    /// # Errors
-    /// [`BuildError::Read`]; [`BuildError::Incomplete`] where it is no JSON.
-    pub fn read(contracts: &Path) -> Result<Self, BuildError> {
-        let path = contracts.join(ARTIFACT_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|source| BuildError::Read { path, source })?;
-        serde_json::from_str(&text)
-            .map(|tree| Artifact { tree })
-            .map_err(|_| BuildError::Incomplete("JSON in the artifact"))
-    }
-
-    /// The file's text: keys sorted, two spaces, the same on every machine.
-    ///
-    /// # Errors
-    /// [`BuildError::Incomplete`] where it cannot be written as JSON.
-    pub fn text(&self) -> Result<String, BuildError> {
-        let pretty =
-            serde_json::to_string_pretty(&sorted(&self.tree)).map_err(|_| BuildError::Incomplete("a JSON form"))?;
-        Ok(pretty + "\n")
-    }
-
-    /// Writes the artifact into the project.
-    ///
-    /// # Errors
-    /// [`BuildError::Write`].
-    pub fn write(&self, contracts: &Path) -> Result<PathBuf, BuildError> {
-        let path = contracts.join(ARTIFACT_FILE);
-        std::fs::write(&path, self.text()?).map_err(|source| BuildError::Write { path: path.clone(), source })?;
-        Ok(path)
-    }
-
-    /// Whether runtime code is this artifact's, immutables aside.
-    ///
-    /// # Errors
-    /// [`BuildError::Incomplete`] where the artifact names no code.
-    pub fn is_code(&self, code: &[u8]) -> Result<bool, BuildError> {
-        let text =
-            self.tree.get("deployedBytecode").and_then(Value::as_str).ok_or(BuildError::Incomplete("runtime code"))?;
-        let expected = alloy::hex::decode(text).map_err(|_| BuildError::Incomplete("runtime code in hex"))?;
-        let spans = super::immutable_spans(&self.tree).ok_or(BuildError::Incomplete("the places of immutables"))?;
-        Ok(super::same_outside(code, &expected, &spans))
-    }
+/// Compiles the sources below `contracts`, the directory of `foundry.toml`, and renders the
+/// artifact: keys sorted, two spaces, the same on every machine.
+///
+/// # Errors
+/// [`BuildError`] with what failed.
+pub fn compile(contracts: &Path) -> Result<String, BuildError> {
+    let root = contracts.canonicalize().map_err(|source| BuildError::Read { path: contracts.to_owned(), source })?;
+    let profile = read_profile(&root)?;
+    let tree = artifact_of(&compile_contract(&root, &profile)?, &profile)?;
+    let pretty = serde_json::to_string_pretty(&sorted(&tree)).map_err(|_| BuildError::Incomplete("a JSON form"))?;
+    Ok(pretty + "\n")
 }
 
 fn read_profile(root: &Path) -> Result<Profile, BuildError> {
@@ -130,7 +78,7 @@ fn read_profile(root: &Path) -> Result<Profile, BuildError> {
     Ok(file.profile.default)
 }
 
-fn compile(root: &Path, profile: &Profile) -> Result<Contract, BuildError> {
+fn compile_contract(root: &Path, profile: &Profile) -> Result<Contract, BuildError> {
     let setting = |key: &'static str, value: &str| BuildError::Setting {
         path: root.join("foundry.toml"),
         key,
@@ -190,8 +138,9 @@ fn artifact_of(contract: &Contract, profile: &Profile) -> Result<Value, BuildErr
         serde_json::from_str(&metadata.raw_metadata).map_err(|_| BuildError::Incomplete("metadata in JSON"))?;
     let settings = |name: &str| metadata.pointer(&format!("/settings/{name}")).cloned();
     let evm = contract.evm.as_ref().ok_or(BuildError::Incomplete("code"))?;
-    let hex = |bytes: Option<&alloy::primitives::Bytes>, what| {
-        bytes.map(alloy::hex::encode_prefixed).ok_or(BuildError::Incomplete(what))
+    let code = |bytecode: Option<&BytecodeObject>, what| {
+        let bytes = bytecode.and_then(BytecodeObject::as_bytes).ok_or(BuildError::Incomplete(what))?;
+        Ok::<_, BuildError>(format!("0x{}", hex::encode(bytes)))
     };
     let runtime = evm.deployed_bytecode.as_ref().ok_or(BuildError::Incomplete("runtime code"))?;
     let mut spans: Vec<(u32, u32)> =
@@ -213,8 +162,8 @@ fn artifact_of(contract: &Contract, profile: &Profile) -> Result<Value, BuildErr
             },
         },
         "abi": serde_json::to_value(abi).map_err(|_| BuildError::Incomplete("an ABI in JSON"))?,
-        "bytecode": hex(evm.bytecode.as_ref().and_then(|code| code.object.as_bytes()), "creation code")?,
-        "deployedBytecode": hex(runtime.bytecode.as_ref().and_then(|code| code.object.as_bytes()), "runtime code")?,
+        "bytecode": code(evm.bytecode.as_ref().map(|b| &b.object), "creation code")?,
+        "deployedBytecode": code(runtime.bytecode.as_ref().map(|b| &b.object), "runtime code")?,
         "immutableReferences": places,
     }))
 }
