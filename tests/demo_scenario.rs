@@ -2,7 +2,6 @@
 //! do, without graph, bridge and chain.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use guardrail::config::load_yaml_with;
 use guardrail::llm::{Message, Plan, Planner, Role, ScriptedPlanner, ToolResultView};
@@ -12,24 +11,13 @@ use guardrail::tools::{Registry, ToolConfig, Workspace};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::{git, sample_repository};
+
 /// A Wednesday noon, UTC.
 const WORKDAY: Timestamp = Timestamp::from_unix_ms(1_795_608_000_000);
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true if entry.file_name() == "__pycache__" => {}
-            true => copy(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 /// One call that the planner made, and what came of it.
@@ -53,32 +41,20 @@ struct Session {
 impl Session {
     fn start() -> Self {
         let directory = TempDir::new().unwrap();
-        copy(&project("demo"), directory.path());
+        sample_repository(directory.path());
         let config: ToolConfig = load_yaml_with(&project("config/tool_config.yaml"), "GUARDRAIL_TOOLS", []).unwrap();
-        let session = Session {
+        Session {
             workspace: Workspace::open(directory.path()).unwrap(),
             registry: Registry::standard(config.tool_settings().unwrap()).unwrap(),
             risk: config.risk_policy().unwrap(),
             planner: ScriptedPlanner::load(&project("config/scenarios/demo.yaml")).unwrap(),
             conversation: Vec::new(),
             directory,
-        };
-        session.git(&["init", "--quiet", "--initial-branch=main"]);
-        session.git(&["add", "--all"]);
-        session.git(&["commit", "--quiet", "--message=the sample service"]);
-        session
+        }
     }
 
     fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .args(["-c", "user.name=T", "-c", "user.email=t@t.invalid"])
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        git(self.directory.path(), arguments)
     }
 
     /// Plays one prompt to its answer; what needs an authorization is denied.

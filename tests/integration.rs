@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod administration;
+mod agent_flows;
 mod bad_input;
 mod bridge_life;
 mod demo_scenario;
 mod layering;
+mod node_life;
 mod support;
 mod vectors;

@@ -1,8 +1,13 @@
 //! What the tests start: an Anvil of their own on a free port, bridges and commands as processes.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use guardrail::channel::{Channel, ResponseKind, Waited};
@@ -33,6 +38,10 @@ impl Process {
     pub fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+
+    pub fn alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
     }
 
     pub fn interrupt(&mut self) -> std::process::ExitStatus {
@@ -91,6 +100,13 @@ impl World {
         World { anvil: Anvil::start(), dir: tempfile::tempdir().unwrap() }
     }
 
+    /// A set-up whose chain and bridge have just come up, and the bridge.
+    pub fn with_bridge() -> (World, Process) {
+        let world = World::new();
+        let bridge = world.bridge();
+        (world, bridge)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -121,6 +137,51 @@ impl World {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A fresh copy of the sample service in a git repository of its own.
+    pub fn workspace(&self) -> PathBuf {
+        let path = self.path("workspace");
+        sample_repository(&path);
+        path
+    }
+
+    /// `guardrail run` on the sample, as a process to be waited for or followed.
+    pub fn agent_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(&["run"]);
+        command.args(arguments).env("GUARDRAIL_WORKSPACE", self.path("workspace"));
+        command
+    }
+
+    /// Starts an agent and follows its events.
+    pub fn agent(&self, arguments: &[&str]) -> Agent {
+        Agent::follow(self.agent_command(arguments))
+    }
+
+    /// What the chain recorded of one authorization, oldest first.
+    pub fn audit(&self, id: AuthorizationId) -> Vec<Value> {
+        let text = self.ok(&["audit", "--json"]);
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.filter(|event| event["authorization_id"] == id.to_string()).collect()
+    }
+
+    /// The names of [`World::audit`]'s events.
+    pub fn audit_names(&self, id: AuthorizationId) -> Vec<String> {
+        self.audit(id).iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How many requests the chain has seen in all.
+    pub fn requests_on_chain(&self) -> usize {
+        self.ok(&["audit", "--json"]).lines().filter(|line| line.contains("AuthorizationRequested")).count()
+    }
+
+    /// The files of one of the channel's directories.
+    pub fn files(&self, directory: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("channel").join(directory)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
     }
 
     /// Starts a bridge and waits until it says that it is ready.
@@ -208,6 +269,168 @@ impl World {
             self.quarantined().contains(&(file.to_owned(), rule.to_owned())).then_some(())
         });
     }
+}
+
+/// A running `guardrail run --json`, and what it told so far.
+pub struct Agent {
+    pub process: Process,
+    lines: Receiver<Value>,
+    seen: Vec<Value>,
+    stderr: JoinHandle<String>,
+}
+
+/// An agent that came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub events: Vec<Value>,
+    pub stderr: String,
+}
+
+impl Agent {
+    pub fn follow(mut command: Command) -> Agent {
+        let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if told.send(serde_json::from_str(&line).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        let stderr = std::thread::spawn(move || read_all(stderr));
+        Agent { process: Process(child), lines, seen: Vec::new(), stderr }
+    }
+
+    /// Waits for the next event of this name.
+    pub fn event(&mut self, name: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(event) = self.lines.recv_timeout(left) else {
+                panic!("the agent told no {name}; it told {:#?}", self.seen);
+            };
+            self.seen.push(event.clone());
+            if event["event"] == name {
+                return event;
+            }
+        }
+    }
+
+    /// Waits until the agent waits for a decision; the request, and the checkpoint it would be resumed from.
+    pub fn waits(&mut self) -> (RequestId, String) {
+        let asked = self.event("authorization_requested");
+        let waiting = self.event("waiting");
+        assert_eq!((&waiting["what"], &waiting["request_id"]), (&json!("decision"), &asked["request_id"]));
+        let text = |name: &str| asked[name].as_str().unwrap().to_owned();
+        (text("request_id").parse().unwrap(), text("resumes_from"))
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn end(mut self) -> Ended {
+        while let Ok(event) = self.lines.recv_timeout(PATIENCE) {
+            self.seen.push(event);
+        }
+        let code = self.process.0.wait().unwrap().code();
+        Ended { code, events: self.seen, stderr: self.stderr.join().unwrap() }
+    }
+}
+
+impl Ended {
+    /// The events of this name, in order.
+    pub fn named(&self, name: &str) -> Vec<&Value> {
+        self.events.iter().filter(|event| event["event"] == name).collect()
+    }
+
+    /// The one event of this name.
+    pub fn one(&self, name: &str) -> &Value {
+        let found = self.named(name);
+        assert_eq!(found.len(), 1, "{name}: {self:#?}");
+        found[0]
+    }
+
+    /// What the planner said at the end.
+    pub fn answer(&self) -> &str {
+        self.one("finished")["reason"]["why"]["answer"].as_str().unwrap_or_else(|| panic!("no answer: {self:#?}"))
+    }
+
+    /// The thread that the run was in.
+    pub fn thread(&self) -> &str {
+        self.one("finished")["checkpoint"].as_str().unwrap().rsplit_once('/').unwrap().0
+    }
+
+    pub fn exited(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+    }
+}
+
+/// A port that hangs up on everyone and counts them.
+pub struct Counter {
+    pub url: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Counter {
+    pub fn start() -> Counter {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                drop(connection);
+            }
+        });
+        Counter { url, connections }
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// Writes an `anvil.toml` that takes a free port.
+pub fn node_file(path: &Path) {
+    let shipped = std::fs::read_to_string(project().join("anvil.toml")).unwrap();
+    let free = shipped.replace("port = 8545", "port = 0");
+    assert_ne!(shipped, free);
+    std::fs::write(path, free).unwrap();
+}
+
+/// Copies the sample service into a new git repository.
+pub fn sample_repository(directory: &Path) {
+    copy(&project().join("demo"), directory);
+    git(directory, &["init", "--quiet", "--initial-branch=main"]);
+    git(directory, &["add", "--all"]);
+    git(directory, &["commit", "--quiet", "--message=the sample service"]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "__pycache__" => {}
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Runs git, which must succeed; its stdout.
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=T", "-c", "user.email=t@t.invalid", "-c", "commit.gpgsign=false"])
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// A request as an agent would send it.
