@@ -17,8 +17,8 @@ use super::intake::{self, Rules, Taken};
 use super::journal::{HeldVote, ItemKind, Journal, JournalRequest};
 use super::plan::{self, IN_FLIGHT_MAX, ITEMS_PER_BATCH_MAX, REQUESTS_PER_BATCH_MAX, Work};
 use super::submitter::{Sent, Submitter, SubmitterConfig};
-use super::sync::{ChainReader, Synced};
-use crate::channel::{Claimed, Inbox, Incoming, ResponseKind};
+use super::sync::{ChainReader, ContractPlace, Synced};
+use crate::channel::{ChannelError, Claimed, Inbox, Incoming, ResponseKind};
 use crate::contract;
 use crate::crypto::{SigningKey, abi::ChainStatus};
 use crate::schema::anchors::EpochAnchors;
@@ -82,8 +82,9 @@ impl Bridge {
         inbox: Inbox,
         journal_path: &Path,
         provider: RootProvider,
-        contract: Address,
+        place: ContractPlace,
     ) -> Result<Self, BridgeError> {
+        let contract = place.contract;
         let identity = ChainIdentity::read(&provider, contract).await?;
         let requester = keys.requester.for_chain(identity.chain_id)?;
         let signer = keys.signer.for_chain(identity.chain_id)?;
@@ -123,7 +124,7 @@ impl Bridge {
             },
         );
         Ok(Bridge {
-            reader: ChainReader::new(provider.clone(), contract, config.chain.confirmations),
+            reader: ChainReader::new(provider.clone(), place, config.chain.confirmations),
             answers: Answers::new(provider.clone(), identity.chain_id, contract, signer),
             config,
             inbox,
@@ -239,8 +240,13 @@ impl Bridge {
                     self.inbox.rename_slot_claim(claimed, &id)?;
                 }
             }
-            // After a restart a claimed file that the journal knows is no replay but work in hand.
-            Taken::Known { .. } if again => {
+            // After a restart a claimed file that the journal knows is no replay but work in hand,
+            // or work whose last step, forgetting the file, was cut off.
+            Taken::Known { republish } if again => {
+                if republish.map_or(Ok(true), |name| self.journal.is_published(&name))? {
+                    self.inbox.finish(&claimed.incoming)?;
+                    return Ok(());
+                }
                 if let (Incoming::Slot { .. }, Ok(bytes)) = (&claimed.incoming, &claimed.content) {
                     let request = crate::schema::AuthRequest::parse(bytes)?;
                     self.inbox.rename_slot_claim(claimed, &request.request_id)?;
@@ -267,19 +273,28 @@ impl Bridge {
     /// Publishes journalled responses, and forgets the files whose work is done by that.
     async fn publish(&mut self) -> Result<usize, BridgeError> {
         let waiting = self.journal.unpublished(ANSWERS_PER_TURN_MAX)?;
+        let mut published = 0;
         for response in &waiting {
             let kind = kind_of(&response.name, &response.request_id);
             if response.slot {
-                let timeout = Duration::from_secs(self.config.channel.lock_timeout_s);
-                self.inbox.publish_slot_response(&response.bytes, timeout).await?;
+                // Whoever holds the slot's lock holds up the slot alone.
+                match self.inbox.publish_slot_response(&response.bytes, Duration::ZERO).await {
+                    Ok(()) => {}
+                    Err(ChannelError::LockTimeout { .. }) => {
+                        tracing::warn!(target: "guardrail::bridge", request = %response.request_id, "a client holds the single slot's lock; its answer waits");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             } else {
                 self.inbox.publish_response(&response.request_id, kind, &response.bytes)?;
             }
             self.journal.atomically(|writes| writes.set_published(&response.name, true))?;
             tracing::info!(target: "guardrail::bridge", request = %response.request_id, response = response.name, "published");
             self.finish_files(response.request_id.clone(), kind)?;
+            published += 1;
         }
-        Ok(waiting.len())
+        Ok(published)
     }
 
     fn finish_files(&self, request_id: crate::schema::RequestId, kind: ResponseKind) -> Result<(), BridgeError> {
@@ -333,9 +348,9 @@ impl Bridge {
 
     /// Requests whose time has passed: a confirmed block shows them unsettled.
     async fn expire(&mut self, synced: &Synced) -> Result<(), BridgeError> {
-        for request in self.journal.requests_past(synced.head.time_s, ANSWERS_PER_TURN_MAX)? {
+        for request in self.journal.requests_past(synced.confirmed.time_s, ANSWERS_PER_TURN_MAX)? {
             let id = request.authorization_id;
-            let status = self.reader.status_at(id, synced.head.hash).await?;
+            let status = self.reader.status_at(id, synced.confirmed.hash).await?;
             let event = match (request.state, status) {
                 (RequestState::Pending | RequestState::Approved, ChainStatus::Expired) => LifecycleEvent::ExpiryPassed,
                 // It never got there, and a transaction that still does will revert.
@@ -343,7 +358,7 @@ impl Bridge {
                 _ => continue,
             };
             let next = request.state.next(event)?;
-            tracing::info!(target: "guardrail::bridge", %id, state = %next, block = synced.head.number, "time has passed");
+            tracing::info!(target: "guardrail::bridge", %id, state = %next, block = synced.confirmed.number, "time has passed");
             self.journal.atomically(|writes| {
                 if event == LifecycleEvent::Refused {
                     writes.set_meta(&refusal_key(id), "it could not be recorded on chain before it expired")?;

@@ -4,6 +4,7 @@
 //! about: a request before its transaction, a transaction before its broadcast, a response
 //! before its file. Any SQLite tool reads it, also while the bridge runs.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use alloy::primitives::{Address, B256, Bytes};
@@ -244,6 +245,14 @@ impl Journal {
     /// # Errors
     /// [`BridgeError::JournalVersion`] for a file that another version wrote.
     pub fn open(path: &Path) -> Result<Self, BridgeError> {
+        // SQLite would create it with the umask's mode; -wal and -shm take the mode of the file itself.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| BridgeError::Io { what: format!("cannot open {}", path.display()), source })?;
         let db = Connection::open(path)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
@@ -535,6 +544,12 @@ impl Journal {
         )?;
         let rows = query.query_map([limit as i64], read_response)?;
         rows.map(|row| Ok(row?)).collect()
+    }
+
+    /// Whether a response of this name was published.
+    pub fn is_published(&self, name: &str) -> Result<bool, BridgeError> {
+        let mut query = self.db.prepare_cached("SELECT published FROM responses WHERE name = ?1")?;
+        Ok(query.query_row([name], |row| row.get(0)).optional()?.unwrap_or(false))
     }
 
     pub fn response(&self, name: &str) -> Result<Option<StoredResponse>, BridgeError> {

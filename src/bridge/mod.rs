@@ -21,6 +21,7 @@ pub use config::BridgeConfig;
 pub use engine::{Bridge, BridgeKeys, StopReason};
 pub use identity::ChainIdentity;
 pub use journal::Journal;
+pub use sync::ContractPlace;
 
 use crate::channel::ChannelError;
 use crate::contract::ContractError;
