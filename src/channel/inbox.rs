@@ -15,6 +15,8 @@ use crate::schema::{Refusal, RequestId, Rule};
 
 /// Most files that one scan takes; the rest wait for the next one, so that work goes on between.
 pub const SCAN_FILES_MAX: usize = 2_048;
+/// How often somebody else's file is moved out of the way of one answer.
+const PUBLISH_ATTEMPTS_MAX: usize = 8;
 
 /// The channel as the one bridge that holds it sees it.
 #[derive(Debug)]
@@ -160,19 +162,24 @@ impl Inbox {
     }
 
     /// Publishes a response. An identical one that is there already is success; one that
-    /// differs stays, and this one is quarantined.
+    /// differs is not the bridge's, goes to quarantine and keeps no answer out.
     ///
     /// # Errors
     /// [`ChannelError::Io`].
     pub fn publish_response(&self, id: &RequestId, kind: ResponseKind, bytes: &[u8]) -> Result<(), ChannelError> {
         let name = kind.file_name(id);
-        match self.channel.publish(&self.channel.responses_dir().join(&name), bytes) {
-            Err(ChannelError::Different { .. }) => {
-                let refusal = Refusal::new(Rule::TargetExists, "responses/ holds another answer of this name");
-                self.channel.quarantine_bytes(&name, bytes, &refusal)
+        let target = self.channel.responses_dir().join(&name);
+        for _ in 0..PUBLISH_ATTEMPTS_MAX {
+            match self.channel.publish(&target, bytes) {
+                Err(ChannelError::Different { .. }) => {
+                    let refusal = Refusal::new(Rule::TargetExists, "it is not the bridge's answer of this name");
+                    self.channel.quarantine(&target, &refusal)?;
+                }
+                other => return other,
             }
-            other => other,
         }
+        let refusal = Refusal::new(Rule::TargetExists, "others write answers of this name without end");
+        self.channel.quarantine_bytes(&name, bytes, &refusal)
     }
 
     /// Publishes the answer to a single-slot client.
