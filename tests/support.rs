@@ -184,6 +184,11 @@ impl World {
         names
     }
 
+    /// Waits until one of the channel's directories is empty: the bridge tidies up after it answered.
+    pub fn empties(&self, directory: &str) {
+        self.eventually(&format!("{directory}/ is empty"), || self.files(directory).is_empty().then_some(()));
+    }
+
     /// Starts a bridge and waits until it says that it is ready.
     pub fn bridge(&self) -> Process {
         self.bridge_with(&[])
@@ -223,7 +228,7 @@ impl World {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         match self.channel().wait_response(id, kind, deadline, &CancellationToken::new()).await.unwrap() {
             Waited::Found(bytes) => AuthResponse::parse(&bytes).unwrap(),
-            other => panic!("{other:?}: no {kind:?} for {id}"),
+            other => panic!("{other:?}: no {kind:?} for {id}; quarantined: {:#?}", self.quarantined()),
         }
     }
 
