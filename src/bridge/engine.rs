@@ -260,10 +260,10 @@ impl Bridge {
                     incoming = Incoming::Request(request.request_id.clone());
                 }
                 // Its answer is in the journal: the crash came just before the file was forgotten.
-                if let Some(name) = republish {
-                    if self.journal.response(&name)?.is_some() {
-                        self.inbox.finish(&incoming)?;
-                    }
+                if let Some(name) = republish
+                    && self.journal.response(&name)?.is_some()
+                {
+                    self.inbox.finish(&incoming)?;
                 }
             }
             Taken::Known { republish } => {
