@@ -73,7 +73,8 @@ async fn requests_that_break_a_rule() {
     let oversize = format!("{}{}", text, " ".repeat(257 * 1024 - text.len()));
 
     // Each under a fresh id of its own, which its file is named after.
-    let cases: Vec<(AuthRequest, Box<dyn Fn(&AuthRequest) -> Vec<u8>>, &str)> = vec![
+    type Change = Box<dyn Fn(&AuthRequest) -> Vec<u8>>;
+    let cases: Vec<(AuthRequest, Change, &str)> = vec![
         (deployment(), Box::new(|r| r.canonical().unwrap()[1..].to_vec()), "not JSON"),
         (deployment(), Box::new(|_| vec![b'{', 0xFF, b'}']), "not UTF-8"),
         (deployment(), Box::new(move |_| oversize.clone().into_bytes()), "too large"),

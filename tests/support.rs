@@ -195,19 +195,15 @@ impl World {
     }
 
     pub fn bridge_with(&self, environment: &[(&str, &str)]) -> Process {
-        let mut child = self
-            .command(&["bridge"])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut command = self.command(&["bridge"]);
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let mut seen = Vec::new();
         for line in lines.by_ref().map(Result::unwrap) {
             if line.starts_with("bridge ready") {
                 std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-                return Process(child);
+                return process;
             }
             seen.push(line);
         }
