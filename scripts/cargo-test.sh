@@ -2,6 +2,9 @@
 # Runs the Rust tests: with nextest where it is installed, else with cargo itself.
 set -euo pipefail
 
+# The contract compiler is a program apart: it must not share serde_json features with the crate under test.
+CARGO_TARGET_DIR="$PWD/target" cargo build --locked --quiet --manifest-path contracts/compiler/Cargo.toml
+
 if cargo nextest --version >/dev/null 2>&1; then
   exec cargo nextest run --locked --all-targets --no-fail-fast "$@"
 fi

@@ -50,7 +50,7 @@ async fn approved_consumed_recorded_and_every_step_verifies() {
     let (secret, claim) = claim();
     channel.publish_consume(&consume_message(&request, id, claim)).unwrap();
     let consumed = world.response(&request.request_id, ResponseKind::Consumed(claim)).await;
-    let consumption = verifier.verify_consumption(approval, claim, &consumed, Timestamp::now()).await.unwrap();
+    let consumption = verifier.verify_consumption(*approval, claim, &consumed, Timestamp::now()).await.unwrap();
     assert_eq!((consumption.claim(), consumption.chain()), (claim, ChainVerdict::Checked));
 
     let outcome_hash = crypto::outcome_hash(id, claim, Outcome::Succeeded, &json!({"status": "simulated"})).unwrap();
@@ -221,7 +221,7 @@ async fn of_two_claims_one_consumes_and_the_other_learns_whose_it_is() {
     for (_, claim) in [claim(), claim()] {
         world.channel().publish_consume(&consume_message(&request, id, claim)).unwrap();
         let consumed = world.response(&request.request_id, ResponseKind::Consumed(claim)).await;
-        verdicts.push(verifier.verify_consumption(approval.clone(), claim, &consumed, Timestamp::now()).await);
+        verdicts.push(verifier.verify_consumption((*approval).clone(), claim, &consumed, Timestamp::now()).await);
     }
     assert!(verdicts[0].is_ok(), "{:?}", verdicts[0]);
     let failure = verdicts.remove(1).unwrap_err();

@@ -38,7 +38,7 @@ pub enum Taken {
     /// It is in the journal already and says the same. `republish` names a response to publish again.
     Known { republish: Option<String> },
     /// It broke a rule. `answer` is who can be told.
-    Refused { refusal: Refusal, answer: Option<RefusedRequest> },
+    Refused { refusal: Refusal, answer: Option<Box<RefusedRequest>> },
 }
 
 /// A refused request whose sender gets a `refused:` response.
@@ -109,10 +109,10 @@ fn take_request(
         Err(refusal) => return answerable(journal, refusal, named.cloned(), None, slot),
     };
     let inside = peek_request_id(&tree);
-    if let (Some(named), Some(inside)) = (named, &inside) {
-        if named != inside {
-            return Ok(refused(Rule::FileName, format!("the file is named {named}, the request is {inside}")));
-        }
+    if let (Some(named), Some(inside)) = (named, &inside)
+        && named != inside
+    {
+        return Ok(refused(Rule::FileName, format!("the file is named {named}, the request is {inside}")));
     }
     let request = match AuthRequest::from_tree(tree) {
         Ok(request) => request,
@@ -196,7 +196,7 @@ fn answerable(
     let Some(request_id) = id else { return Ok(Taken::Refused { refusal, answer: None }) };
     let seen = journal.request(&request_id)?.is_some()
         || journal.response(&ResponseKind::Decision.file_name(&request_id))?.is_some();
-    let answer = (!seen).then_some(RefusedRequest { request_id, request, slot });
+    let answer = (!seen).then(|| Box::new(RefusedRequest { request_id, request, slot }));
     Ok(Taken::Refused { refusal, answer })
 }
 

@@ -139,13 +139,12 @@ impl Globals {
         }
         let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
         let genesis = contract::genesis_hash(provider).await.or_exit(Exit::Unreachable)?;
-        if let Some(known) = self.read_deployment()? {
-            if known.chain_id == chain_id
-                && known.genesis_hash == genesis
-                && contract::check_code(provider, known.contract).await.is_ok()
-            {
-                return Ok(Some(Located { contract: known.contract, from_block: known.block_number }));
-            }
+        if let Some(known) = self.read_deployment()?
+            && known.chain_id == chain_id
+            && known.genesis_hash == genesis
+            && contract::check_code(provider, known.contract).await.is_ok()
+        {
+            return Ok(Some(Located { contract: known.contract, from_block: known.block_number }));
         }
         if chain_id == DEV_CHAIN_ID {
             let admin = SigningKey::dev(dev::ADMIN).or_exit(Exit::Failed)?.address();

@@ -15,7 +15,6 @@ use super::requests::{self, OnChain};
 use super::screen::Paint;
 use super::vote;
 use super::{audit, node};
-use crate::channel::Channel;
 use crate::contract;
 use crate::node::{NodeConfig, find_tool};
 use crate::schema::Timestamp;
@@ -212,17 +211,14 @@ async fn judge_when_asked(
     let note: Note = if approve { "" } else { "denied at the demo's terminal" }
         .parse()
         .map_err(|e| CommandError::message(Exit::Failed, e))?;
+    let ballot =
+        vote::Ballot { chain_id: DEV_CHAIN_ID, located, found: &found, request: &request, approve, note: &note };
     for key in keys {
-        let vote = vote::sign_vote(&key, DEV_CHAIN_ID, located, &found, &request, approve, &note)?;
-        publish(&channel, &vote)?;
+        channel.publish_vote(&ballot.sign(&key)?)?;
         let role = epoch.role_of(key.address()).unwrap_or("no role");
         eprintln!("{} {} ({role})", if approve { "signed: approve," } else { "signed: deny," }, key.address());
     }
     Ok(Some(approve))
-}
-
-fn publish(channel: &Channel, vote: &crate::schema::VoteFile) -> Result<(), CommandError> {
-    channel.publish_vote(vote).map_err(CommandError::from)
 }
 
 async fn ask() -> Result<bool, CommandError> {

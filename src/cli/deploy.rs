@@ -1,24 +1,17 @@
 use std::path::PathBuf;
-use std::time::Duration;
 
-use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy::eips::eip2718::Encodable2718;
-use alloy::network::TxSignerSync;
-use alloy::primitives::{Address, TxKind, U256};
+use alloy::primitives::{Address, TxKind};
 use alloy::providers::{Provider, RootProvider};
-use alloy::rpc::types::TransactionRequest;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::context::{Globals, dev, dev_setup, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::transact;
 use crate::contract::Setup;
 use crate::crypto::SigningKey;
 use crate::schema::anchors::{ApproverAnchor, BridgeAnchor, DEV_CHAIN_ID, PolicyLine};
 use crate::schema::hex;
-
-/// How long a deployment may take until it is mined.
-const DEPLOY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Deploy the Authorization contract and remember where
 ///
@@ -81,37 +74,14 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// Sends the creation transaction and waits until it is mined.
+/// Sends the creation transaction and waits until it is mined: the address and its block.
 pub async fn send(provider: &RootProvider, admin: &SigningKey, setup: &Setup) -> Result<(Address, u64), CommandError> {
-    let data = setup.init_code();
-    let account = admin.address();
-    let mut request = TransactionRequest::default().from(account).input(data.clone().into());
-    request.to = Some(TxKind::Create);
-    let gas = provider.estimate_gas(request).await.map_err(|error| {
-        let reason = crate::bridge::rpc::revert_of(&error);
-        match reason {
-            Some(reason) => CommandError::message(Exit::Usage, format!("the contract refuses this set-up: {reason}")),
-            None => CommandError::new(Exit::Unreachable, error),
-        }
-    })?;
-    let fees = provider.estimate_eip1559_fees().await.or_exit(Exit::Unreachable)?;
-    let mut transaction = TxEip1559 {
-        chain_id: provider.get_chain_id().await.or_exit(Exit::Unreachable)?,
-        nonce: provider.get_transaction_count(account).pending().await.or_exit(Exit::Unreachable)?,
-        gas_limit: gas.saturating_add(gas / 10),
-        max_fee_per_gas: fees.max_fee_per_gas,
-        max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
-        to: TxKind::Create,
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input: data,
-    };
-    let signature = admin.signer().sign_transaction_sync(&mut transaction).or_exit(Exit::Failed)?;
-    let envelope = TxEnvelope::from(transaction.into_signed(signature));
-    let pending = provider.send_raw_transaction(&envelope.encoded_2718()).await.or_exit(Exit::Unreachable)?;
-    let receipt = pending.with_timeout(Some(DEPLOY_TIMEOUT)).get_receipt().await.or_exit(Exit::Unreachable)?;
+    let receipt = transact::send_to(provider, admin, TxKind::Create, setup.init_code()).await?;
     match (receipt.contract_address, receipt.block_number) {
-        (Some(contract), Some(block)) if receipt.status() => Ok((contract, block)),
-        _ => Err(CommandError::message(Exit::Failed, format!("the deployment {} reverted", envelope.tx_hash()))),
+        (Some(contract), Some(block)) => Ok((contract, block)),
+        _ => Err(CommandError::message(
+            Exit::Failed,
+            format!("transaction {} made no contract", receipt.transaction_hash),
+        )),
     }
 }

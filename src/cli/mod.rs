@@ -2,10 +2,12 @@
 //!
 //! Data goes to stdout, everything else to stderr.
 
+mod admin;
 mod anchors;
 mod audit;
 mod bridge;
 mod context;
+mod contract;
 mod demo;
 mod deploy;
 mod error;
@@ -14,6 +16,7 @@ mod pending;
 mod requests;
 mod run;
 mod screen;
+mod transact;
 mod vote;
 
 use std::process::ExitCode;
@@ -45,8 +48,11 @@ enum Command {
     Show(pending::ShowArgs),
     Approve(vote::ApproveArgs),
     Deny(vote::DenyArgs),
+    Cancel(admin::CancelArgs),
+    Admin(admin::Args),
     Audit(audit::Args),
     Anchors(anchors::Args),
+    Contract(contract::Args),
     Checkpoints(run::CheckpointsArgs),
     Graph(run::GraphArgs),
 }
@@ -92,8 +98,11 @@ async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
         Command::Show(args) => pending::show(globals, args).await,
         Command::Approve(args) => vote::approve(globals, args).await,
         Command::Deny(args) => vote::deny(globals, args).await,
+        Command::Cancel(args) => admin::cancel(globals, args).await,
+        Command::Admin(args) => admin::run(globals, args).await,
         Command::Audit(args) => audit::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
+        Command::Contract(args) => contract::run(globals, args).await,
         Command::Checkpoints(args) => run::checkpoints(globals, args),
         Command::Graph(args) => run::graph(args),
     }

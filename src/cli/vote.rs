@@ -1,18 +1,15 @@
 use std::path::PathBuf;
 
-use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy::eips::eip2718::Encodable2718;
-use alloy::network::TxSignerSync;
-use alloy::primitives::{TxKind, U256};
-use alloy::providers::{Provider, RootProvider};
-use alloy::rpc::types::TransactionRequest;
+use alloy::primitives::B256;
+use alloy::providers::RootProvider;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 
 use super::context::{Globals, Located, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
-use super::pending::{describe, printable};
+use super::pending::describe;
 use super::requests::{self, OnChain};
+use super::transact;
 use crate::contract;
 use crate::crypto::{self, SigningDomain, SigningKey, abi};
 use crate::schema::anchors::{DEV_CHAIN_ID, EpochAnchors};
@@ -74,7 +71,9 @@ async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &Ke
     let note: Note = note.parse().map_err(|e| CommandError::message(Exit::Usage, e))?;
     let (provider, located, chain_id) = requests::open(globals).await?;
     let found = requests::find(&provider, located, id).await?;
-    if !found.waits() && !(found.status == abi::ChainStatus::Approved && !approve) {
+    // An approval can still be followed by a denial, until it is consumed.
+    let open = found.waits() || (!approve && found.status == abi::ChainStatus::Approved);
+    if !open {
         return Err(CommandError::message(Exit::Usage, format!("the request is {} already", found.status.as_str())));
     }
     let channel = globals.open_channel()?;
@@ -84,45 +83,59 @@ async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &Ke
     let on_chain = key.on_chain;
     let keys = approver_keys(key, chain_id, approve, &request, &epoch)?;
     let word = if approve { "approve" } else { "deny" };
+    let ballot = Ballot { chain_id, located, found: &found, request: &request, approve, note: &note };
     for key in keys {
         let voter = key.address();
         let role = epoch.role_of(voter).ok_or_else(|| {
             CommandError::message(Exit::Usage, format!("{voter} is no approver of epoch {}", epoch.epoch))
         })?;
         if on_chain {
-            let hash = send_vote(&provider, located, chain_id, &key, &found, &request, approve, &note).await?;
+            let hash = ballot.send(&provider, &key).await?;
             println!("{word}: {voter} ({role}), in transaction {hash}");
         } else {
-            let vote = sign_vote(&key, chain_id, located, &found, &request, approve, &note)?;
-            channel.publish_vote(&vote).or_exit(Exit::Failed)?;
+            channel.publish_vote(&ballot.sign(&key)?)?;
             println!("{word}: {voter} ({role}), signed and handed to the bridge");
         }
     }
     Ok(Exit::Done)
 }
 
-/// Signs a vote for a request whose content was read and checked.
-pub fn sign_vote(
-    key: &SigningKey,
-    chain_id: u64,
-    located: Located,
-    found: &OnChain,
-    request: &AuthRequest,
-    approve: bool,
-    note: &Note,
-) -> Result<VoteFile, CommandError> {
-    let domain = SigningDomain::new(chain_id, located.contract);
-    let digest =
-        crypto::vote_digest(&domain, found.id, &request.tool_name, request.action_hash, approve, note.as_str());
-    Ok(VoteFile {
-        id: found.id,
-        tool_name: request.tool_name.clone(),
-        action_hash: request.action_hash,
-        approve,
-        note: note.clone(),
-        approver: key.address(),
-        signature: key.sign(digest).or_exit(Exit::Failed)?,
-    })
+/// What is voted on and how: over a request whose content was read and checked.
+pub struct Ballot<'a> {
+    pub chain_id: u64,
+    pub located: Located,
+    pub found: &'a OnChain,
+    pub request: &'a AuthRequest,
+    pub approve: bool,
+    pub note: &'a Note,
+}
+
+impl Ballot<'_> {
+    /// A signature for the bridge to carry.
+    pub fn sign(&self, key: &SigningKey) -> Result<VoteFile, CommandError> {
+        let Ballot { found, request, approve, note, .. } = *self;
+        let domain = SigningDomain::new(self.chain_id, self.located.contract);
+        let digest =
+            crypto::vote_digest(&domain, found.id, &request.tool_name, request.action_hash, approve, note.as_str());
+        Ok(VoteFile {
+            id: found.id,
+            tool_name: request.tool_name.clone(),
+            action_hash: request.action_hash,
+            approve,
+            note: note.clone(),
+            approver: key.address(),
+            signature: key.sign(digest).or_exit(Exit::Failed)?,
+        })
+    }
+
+    /// The approver's own transaction.
+    async fn send(&self, provider: &RootProvider, key: &SigningKey) -> Result<B256, CommandError> {
+        let Ballot { found, request, approve, note, .. } = *self;
+        let r = crypto::hash::chain_request(request, found.requester, found.expires_at_s, found.epoch)
+            .or_exit(Exit::Failed)?;
+        let call = abi::voteCall { r, approve, note: note.as_str().to_owned() };
+        transact::send(provider, key, self.located.contract, call.abi_encode().into()).await
+    }
 }
 
 fn approver_keys(
@@ -166,49 +179,4 @@ pub fn dev_quorum(approve: bool, request: &AuthRequest, epoch: &EpochAnchors) ->
     }
     Err(CommandError::message(Exit::Usage, "the dev approvers do not meet this contract's quorum")
         .hint("give the approvers' own keys with --key-file"))
-}
-
-#[allow(clippy::too_many_arguments)]
-async fn send_vote(
-    provider: &RootProvider,
-    located: Located,
-    chain_id: u64,
-    key: &SigningKey,
-    found: &OnChain,
-    request: &AuthRequest,
-    approve: bool,
-    note: &Note,
-) -> Result<alloy::primitives::B256, CommandError> {
-    let r =
-        crypto::hash::chain_request(request, found.requester, found.expires_at_s, found.epoch).or_exit(Exit::Failed)?;
-    let call = abi::voteCall { r, approve, note: note.as_str().to_owned() };
-    let account = key.address();
-    let estimate = TransactionRequest::default().from(account).to(located.contract).input(call.abi_encode().into());
-    let gas = provider.estimate_gas(estimate).await.map_err(|error| match crate::bridge::rpc::revert_of(&error) {
-        Some(reason) => {
-            CommandError::message(Exit::Usage, format!("the contract refuses this vote: {}", printable(&reason)))
-        }
-        None => CommandError::new(Exit::Unreachable, error),
-    })?;
-    let fees = provider.estimate_eip1559_fees().await.or_exit(Exit::Unreachable)?;
-    let mut transaction = TxEip1559 {
-        chain_id,
-        nonce: provider.get_transaction_count(account).pending().await.or_exit(Exit::Unreachable)?,
-        gas_limit: gas.saturating_add(gas / 4),
-        max_fee_per_gas: fees.max_fee_per_gas,
-        max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
-        to: TxKind::Call(located.contract),
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input: call.abi_encode().into(),
-    };
-    let signature = key.signer().sign_transaction_sync(&mut transaction).or_exit(Exit::Failed)?;
-    let envelope = TxEnvelope::from(transaction.into_signed(signature));
-    let pending = provider.send_raw_transaction(&envelope.encoded_2718()).await.or_exit(Exit::Unreachable)?;
-    let receipt = pending.get_receipt().await.or_exit(Exit::Unreachable)?;
-    if receipt.status() {
-        Ok(receipt.transaction_hash)
-    } else {
-        Err(CommandError::message(Exit::Failed, format!("the vote {} reverted", receipt.transaction_hash)))
-    }
 }

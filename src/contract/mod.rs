@@ -16,6 +16,9 @@ use crate::schema::anchors::{
     ANY_ROLE, ApproverAnchor, BridgeAnchor, ChainCheck, EpochAnchors, PolicyLine, TrustAnchors,
 };
 
+pub mod admin;
+pub mod artifact;
+
 pub mod bindings {
     //! Generated from the artifact.
     #![allow(clippy::too_many_arguments, missing_docs)]
@@ -210,23 +213,24 @@ pub async fn check_code<P: Provider>(provider: &P, address: Address) -> Result<(
 
 /// Whether runtime code is the artifact's: equal wherever the artifact has no immutable's placeholder.
 fn same_code(code: &[u8]) -> bool {
-    let expected: &[u8] = Authorization::DEPLOYED_BYTECODE.as_ref();
-    code.len() == expected.len()
-        && immutable_spans().is_some_and(|spans| {
-            let mut at = 0;
-            for (start, length) in spans {
-                if code.get(at..start) != expected.get(at..start) {
-                    return false;
-                }
-                at = start + length;
-            }
-            code.get(at..) == expected.get(at..)
-        })
+    let spans = serde_json::from_str(ARTIFACT).ok().as_ref().and_then(immutable_spans);
+    spans.is_some_and(|spans| same_outside(code, &Authorization::DEPLOYED_BYTECODE, &spans))
+}
+
+/// Whether two codes are equal outside of spans (start, length), which ascend.
+fn same_outside(code: &[u8], expected: &[u8], spans: &[(usize, usize)]) -> bool {
+    let mut at = 0;
+    for (start, length) in spans {
+        if code.get(at..*start) != expected.get(at..*start) {
+            return false;
+        }
+        at = start + length;
+    }
+    code.len() == expected.len() && code.get(at..) == expected.get(at..)
 }
 
 /// Where the compiler left room for immutables, ascending: (start, length) in bytes.
-fn immutable_spans() -> Option<Vec<(usize, usize)>> {
-    let artifact: serde_json::Value = serde_json::from_str(ARTIFACT).ok()?;
+fn immutable_spans(artifact: &serde_json::Value) -> Option<Vec<(usize, usize)>> {
     let mut spans = Vec::new();
     for place in artifact.get("immutableReferences")?.as_array()? {
         let field = |name: &str| place.get(name)?.as_u64().and_then(|n| usize::try_from(n).ok());
@@ -307,7 +311,7 @@ mod tests {
     fn code_with_other_immutables_is_the_same_and_with_another_byte_is_not() {
         let mut code = Authorization::DEPLOYED_BYTECODE.to_vec();
         assert!(same_code(&code));
-        let (start, length) = immutable_spans().unwrap()[0];
+        let (start, length) = immutable_spans(&serde_json::from_str(ARTIFACT).unwrap()).unwrap()[0];
         code[start..start + length].fill(0xab);
         assert!(same_code(&code));
         code[start - 1] ^= 1;

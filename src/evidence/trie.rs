@@ -40,7 +40,7 @@ pub fn prove(items: &[Vec<u8>], wanted: &[u64]) -> Result<(B256, Vec<Vec<Bytes>>
     }
     let mut leaves: Vec<(Nibbles, &[u8])> =
         items.iter().enumerate().map(|(index, item)| (key_of(index as u64), item.as_slice())).collect();
-    leaves.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    leaves.sort_unstable_by_key(|(key, _)| *key);
     let targets: Vec<Nibbles> = wanted.iter().map(|index| key_of(*index)).collect();
     let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(targets.clone()));
     for (key, value) in leaves {

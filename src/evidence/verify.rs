@@ -134,7 +134,7 @@ pub struct VerifiedDenial {
 
 #[derive(Clone, Debug)]
 pub enum VerifiedDecision {
-    Approved(VerifiedApproval),
+    Approved(Box<VerifiedApproval>),
     Denied(VerifiedDenial),
 }
 
@@ -181,9 +181,9 @@ impl Verifier {
         clock: Clock,
     ) -> Result<VerifiedDecision, VerifyFailure> {
         match (response.decision, &response.evidence) {
-            (Decision::Approved, Some(evidence)) => {
-                self.approval(request, response, evidence, clock).map(VerifiedDecision::Approved)
-            }
+            (Decision::Approved, Some(evidence)) => self
+                .approval(request, response, evidence, clock)
+                .map(|approval| VerifiedDecision::Approved(Box::new(approval))),
             (Decision::Denied, Some(evidence)) => {
                 self.denial(request, response, evidence).map(VerifiedDecision::Denied)
             }

@@ -225,11 +225,11 @@ fn verify(
 ) -> Result<(AuthResponse, Verdict), VerifyFailure> {
     let response = parse_response(bytes)?;
     let verdict = match verifier.verify_decision(request, &response, now) {
-        Ok(VerifiedDecision::Approved(approval)) => Verdict::Approved(approval),
+        Ok(VerifiedDecision::Approved(approval)) => Verdict::Approved(*approval),
         Ok(VerifiedDecision::Denied(denial)) => Verdict::Denied(denial),
         Err(failure) => match verifier.verify_decision_at(request, &response, Clock::Audit) {
             // The clock alone was against it.
-            Ok(VerifiedDecision::Approved(approval)) if expiry_of(&approval) <= now => Verdict::TooLate(approval),
+            Ok(VerifiedDecision::Approved(approval)) if expiry_of(&approval) <= now => Verdict::TooLate(*approval),
             Ok(VerifiedDecision::Approved(_) | VerifiedDecision::Denied(_)) | Err(_) => return Err(failure),
         },
     };

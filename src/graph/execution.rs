@@ -183,7 +183,7 @@ impl Agent {
         let verified = parse_response(&bytes)
             .and_then(|response| verifier.verify_decision_at(&execution.request, &response, clock));
         Ok(match verified {
-            Ok(VerifiedDecision::Approved(approval)) => Ok(approval),
+            Ok(VerifiedDecision::Approved(approval)) => Ok(*approval),
             Ok(VerifiedDecision::Denied(denial)) => Err(VerifyFailure { step: 1, reason: denial.reason }),
             Err(failure) => Err(failure),
         })
