@@ -51,7 +51,7 @@ fn whole_life(world: &World, id: &RequestId) {
     assert_eq!(world.audit_names(response.authorization_id), WHOLE_LIFE);
     assert_eq!((world.requests_on_chain(), &request.request_id), (1, id));
     for directory in ["requests", "responses", "votes", "claimed"] {
-        assert_eq!(world.files(directory), Vec::<String>::new(), "{directory}");
+        world.empties(directory);
     }
 }
 
@@ -425,6 +425,39 @@ async fn tampered_answers_are_quarantined_and_the_agent_waits_on_for_the_real_on
     assert_eq!(world.audit_names(id), WHOLE_LIFE);
     let reasons = world.quarantined().into_iter().filter(|(file, rule)| *file == name && rule != "replay").count();
     assert_eq!(reasons, tampered.len());
+}
+
+#[test]
+fn forged_proofs_of_consumption_and_record_are_quarantined_and_the_bridge_may_be_away() {
+    let (world, mut bridge) = World::with_bridge();
+    world.workspace();
+    let left = world.agent(&["--prompt", DEPLOY, "--no-wait"]).end();
+    let asked = left.one("authorization_requested");
+    let request_id: RequestId = asked["request_id"].as_str().unwrap().parse().unwrap();
+    let approval = world.path(&format!("channel/responses/{request_id}.json"));
+    approve(&world, &request_id);
+    let approved = world.eventually("the approval is published", || std::fs::read(&approval).ok());
+    bridge.kill();
+
+    let mut agent = world.agent(&["--resume", asked["resumes_from"].as_str().unwrap()]);
+    let claim = agent.event("claim_drawn")["claim"].as_str().unwrap().to_owned();
+    assert_eq!(agent.event("waiting")["what"], "consumption");
+    // The approval told as a consumption, before there is one; and a record before anything is recorded.
+    let consumed = format!("{request_id}.{claim}.consumed.json");
+    let recorded = format!("{request_id}.recorded.json");
+    let forged = text(&approved).replace("\"decision\":\"approved\"", "\"decision\":\"consumed\"");
+    assert_ne!(forged, text(&approved));
+    crate::support::drop_file(&world.path("channel/responses").join(&consumed), forged.as_bytes());
+    crate::support::drop_file(&world.path("channel/responses").join(&recorded), &approved);
+    agent.event("response_rejected");
+    assert!(agent.process.alive());
+    let _bridge = world.bridge();
+    let ended = agent.end();
+    deployed_once(&world, &ended, &request_id);
+    assert_eq!(ended.named("outcome_recorded").len(), 1);
+    let mut quarantined = world.quarantined();
+    quarantined.retain(|(file, _)| *file == consumed || *file == recorded);
+    assert_eq!(quarantined.len(), 2, "{quarantined:?}");
 }
 
 #[test]

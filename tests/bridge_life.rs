@@ -81,7 +81,7 @@ async fn approved_consumed_recorded_and_every_step_verifies() {
         ]
     );
     // Nothing is left lying about.
-    assert_eq!(std::fs::read_dir(world.path("channel/claimed")).unwrap().count(), 0);
+    world.empties("claimed");
     assert_eq!(world.quarantined(), []);
 }
 
@@ -153,6 +153,32 @@ async fn a_bridge_killed_while_a_request_waits_goes_on_where_it_was() {
     assert!(matches!(verifier.verify_decision(&first, &response, Timestamp::now()), Ok(VerifiedDecision::Approved(_))));
     world.pending_id(&second.request_id);
     assert_eq!(world.requests_on_chain(), 2);
+}
+
+/// A crash between the publication of an answer and the removal of the files that led to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_already_is_cleared_away_after_a_crash() {
+    let (world, mut bridge) = World::with_bridge();
+    let request = deployment();
+    let claimed = world.path("channel/claimed");
+    world.channel().publish_request(&request).unwrap();
+    let id = world.pending_id(&request.request_id);
+    world.ok(&["approve", request.request_id.as_str(), "--dev-account", "1"]);
+    let vote = format!("{id}.{:#x}.json", dev(1).address());
+    world.eventually("the vote is claimed", || claimed.join(&vote).exists().then_some(()));
+    let left = [format!("{}.json", request.request_id), vote];
+    let bytes = left.clone().map(|name| std::fs::read(claimed.join(name)).unwrap());
+    world.ok(&["approve", request.request_id.as_str(), "--dev-account", "2"]);
+    let response = world.response(&request.request_id, ResponseKind::Decision).await;
+    world.empties("claimed");
+    bridge.kill();
+    for (name, bytes) in left.iter().zip(&bytes) {
+        std::fs::write(claimed.join(name), bytes).unwrap();
+    }
+    let _bridge = world.bridge();
+    world.empties("claimed");
+    assert_eq!(world.quarantined(), []);
+    assert_eq!(world.response(&request.request_id, ResponseKind::Decision).await, response);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -184,25 +184,26 @@ impl World {
         names
     }
 
+    /// Waits until one of the channel's directories is empty: the bridge tidies up after it answered.
+    pub fn empties(&self, directory: &str) {
+        self.eventually(&format!("{directory}/ is empty"), || self.files(directory).is_empty().then_some(()));
+    }
+
     /// Starts a bridge and waits until it says that it is ready.
     pub fn bridge(&self) -> Process {
         self.bridge_with(&[])
     }
 
     pub fn bridge_with(&self, environment: &[(&str, &str)]) -> Process {
-        let mut child = self
-            .command(&["bridge"])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut command = self.command(&["bridge"]);
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let mut seen = Vec::new();
         for line in lines.by_ref().map(Result::unwrap) {
             if line.starts_with("bridge ready") {
                 std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-                return Process(child);
+                return process;
             }
             seen.push(line);
         }
@@ -223,7 +224,7 @@ impl World {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         match self.channel().wait_response(id, kind, deadline, &CancellationToken::new()).await.unwrap() {
             Waited::Found(bytes) => AuthResponse::parse(&bytes).unwrap(),
-            other => panic!("{other:?}: no {kind:?} for {id}"),
+            other => panic!("{other:?}: no {kind:?} for {id}; quarantined: {:#?}", self.quarantined()),
         }
     }
 

@@ -208,12 +208,24 @@ impl Bridge {
     /// After a start: files that were claimed before, transactions that may never have left.
     async fn recover(&mut self) -> Result<(), BridgeError> {
         for claimed in self.inbox.claimed_before()? {
-            self.take_file(&claimed, true)?;
+            if self.is_spent_vote(&claimed.incoming)? {
+                self.inbox.finish(&claimed.incoming)?;
+            } else {
+                self.take_file(&claimed, true)?;
+            }
         }
         let open = self.submitter.resend(&self.journal).await?;
         tracing::info!(target: "guardrail::bridge", unmined = open, open = self.journal.open_count()?, "recovered");
         self.recovered = true;
         Ok(())
+    }
+
+    /// A vote that was journalled before, for a request that is answered since.
+    fn is_spent_vote(&self, incoming: &Incoming) -> Result<bool, BridgeError> {
+        let Incoming::Vote { id, approver } = incoming else { return Ok(false) };
+        let Some(request) = self.journal.request_by_authorization(*id)? else { return Ok(false) };
+        let answer = ResponseKind::Decision.file_name(&request.request.request_id);
+        Ok(self.journal.response(&answer)?.is_some() && self.journal.voters(*id)?.contains(approver))
     }
 
     fn take_files(&mut self) -> Result<usize, BridgeError> {
@@ -240,16 +252,21 @@ impl Bridge {
                     self.inbox.rename_slot_claim(claimed, &id)?;
                 }
             }
-            // After a restart a claimed file that the journal knows is no replay but work in hand,
-            // or work whose last step, forgetting the file, was cut off.
+            // After a restart a claimed file that the journal knows is no replay but work in hand.
             Taken::Known { republish } if again => {
-                if republish.map_or(Ok(true), |name| self.journal.is_published(&name))? {
-                    self.inbox.finish(&claimed.incoming)?;
-                    return Ok(());
-                }
+                let mut incoming = claimed.incoming.clone();
                 if let (Incoming::Slot { .. }, Ok(bytes)) = (&claimed.incoming, &claimed.content) {
                     let request = crate::schema::AuthRequest::parse(bytes)?;
                     self.inbox.rename_slot_claim(claimed, &request.request_id)?;
+                    incoming = Incoming::Request(request.request_id.clone());
+                }
+                // Its work is over: the crash came just before the file was forgotten.
+                let over = match republish {
+                    Some(name) => self.journal.response(&name)?.is_some(),
+                    None => true,
+                };
+                if over {
+                    self.inbox.finish(&incoming)?;
                 }
             }
             Taken::Known { republish } => {

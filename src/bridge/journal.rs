@@ -546,12 +546,6 @@ impl Journal {
         rows.map(|row| Ok(row?)).collect()
     }
 
-    /// Whether a response of this name was published.
-    pub fn is_published(&self, name: &str) -> Result<bool, BridgeError> {
-        let mut query = self.db.prepare_cached("SELECT published FROM responses WHERE name = ?1")?;
-        Ok(query.query_row([name], |row| row.get(0)).optional()?.unwrap_or(false))
-    }
-
     pub fn response(&self, name: &str) -> Result<Option<StoredResponse>, BridgeError> {
         let mut query =
             self.db.prepare_cached("SELECT name, request_id, bytes, slot FROM responses WHERE name = ?1")?;

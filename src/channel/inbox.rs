@@ -15,6 +15,8 @@ use crate::schema::{Refusal, RequestId, Rule};
 
 /// Most files that one scan takes; the rest wait for the next one, so that work goes on between.
 pub const SCAN_FILES_MAX: usize = 2_048;
+/// How often somebody else's file is moved out of the way of one answer.
+const PUBLISH_ATTEMPTS_MAX: usize = 8;
 
 /// The channel as the one bridge that holds it sees it.
 #[derive(Debug)]
@@ -113,6 +115,13 @@ impl Inbox {
             }
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(rustix::io::Errno::EXIST) => {
+                // Who publishes the same again after a crash of its own does nothing wrong.
+                if let (Ok(new), Ok(known)) = (read_message(&from), read_message(&to))
+                    && new == known
+                {
+                    atomic_file::remove(&from).map_err(ChannelError::io("remove", &from))?;
+                    return Ok(None);
+                }
                 self.channel
                     .quarantine(&from, &Refusal::new(Rule::Replay, "a file of this name is being worked on"))?;
                 Ok(None)
@@ -122,7 +131,7 @@ impl Inbox {
     }
 
     fn read(&self, path: PathBuf, incoming: Incoming) -> Result<Option<Claimed>, ChannelError> {
-        let content = match atomic_file::read_bounded_nofollow(&path, MESSAGE_BYTES_MAX) {
+        let content = match read_message(&path) {
             Ok(bytes) => Ok(bytes),
             Err(error) => match read_refusal(error, &path) {
                 ChannelError::Refused(refusal) => Err(refusal),
@@ -160,19 +169,24 @@ impl Inbox {
     }
 
     /// Publishes a response. An identical one that is there already is success; one that
-    /// differs stays, and this one is quarantined.
+    /// differs is not the bridge's, goes to quarantine and keeps no answer out.
     ///
     /// # Errors
     /// [`ChannelError::Io`].
     pub fn publish_response(&self, id: &RequestId, kind: ResponseKind, bytes: &[u8]) -> Result<(), ChannelError> {
         let name = kind.file_name(id);
-        match self.channel.publish(&self.channel.responses_dir().join(&name), bytes) {
-            Err(ChannelError::Different { .. }) => {
-                let refusal = Refusal::new(Rule::TargetExists, "responses/ holds another answer of this name");
-                self.channel.quarantine_bytes(&name, bytes, &refusal)
+        let target = self.channel.responses_dir().join(&name);
+        for _ in 0..PUBLISH_ATTEMPTS_MAX {
+            match self.channel.publish(&target, bytes) {
+                Err(ChannelError::Different { .. }) => {
+                    let refusal = Refusal::new(Rule::TargetExists, "it is not the bridge's answer of this name");
+                    self.channel.quarantine(&target, &refusal)?;
+                }
+                other => return other,
             }
-            other => other,
         }
+        let refusal = Refusal::new(Rule::TargetExists, "others write answers of this name without end");
+        self.channel.quarantine_bytes(&name, bytes, &refusal)
     }
 
     /// Publishes the answer to a single-slot client.
@@ -182,6 +196,10 @@ impl Inbox {
     pub async fn publish_slot_response(&self, bytes: &[u8], lock_timeout: Duration) -> Result<(), ChannelError> {
         self.channel.publish_slot_response(bytes, lock_timeout).await
     }
+}
+
+fn read_message(path: &Path) -> Result<Vec<u8>, atomic_file::ReadError> {
+    atomic_file::read_bounded_nofollow(path, MESSAGE_BYTES_MAX)
 }
 
 fn sorted_names(dir: &Path) -> Result<Vec<OsString>, ChannelError> {
