@@ -115,13 +115,6 @@ impl Inbox {
             }
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(rustix::io::Errno::EXIST) => {
-                // Who publishes the same again after a crash of its own does nothing wrong.
-                if let (Ok(new), Ok(known)) = (read_message(&from), read_message(&to))
-                    && new == known
-                {
-                    atomic_file::remove(&from).map_err(ChannelError::io("remove", &from))?;
-                    return Ok(None);
-                }
                 self.channel
                     .quarantine(&from, &Refusal::new(Rule::Replay, "a file of this name is being worked on"))?;
                 Ok(None)
@@ -131,7 +124,7 @@ impl Inbox {
     }
 
     fn read(&self, path: PathBuf, incoming: Incoming) -> Result<Option<Claimed>, ChannelError> {
-        let content = match read_message(&path) {
+        let content = match atomic_file::read_bounded_nofollow(&path, MESSAGE_BYTES_MAX) {
             Ok(bytes) => Ok(bytes),
             Err(error) => match read_refusal(error, &path) {
                 ChannelError::Refused(refusal) => Err(refusal),
@@ -196,10 +189,6 @@ impl Inbox {
     pub async fn publish_slot_response(&self, bytes: &[u8], lock_timeout: Duration) -> Result<(), ChannelError> {
         self.channel.publish_slot_response(bytes, lock_timeout).await
     }
-}
-
-fn read_message(path: &Path) -> Result<Vec<u8>, atomic_file::ReadError> {
-    atomic_file::read_bounded_nofollow(path, MESSAGE_BYTES_MAX)
 }
 
 fn sorted_names(dir: &Path) -> Result<Vec<OsString>, ChannelError> {
