@@ -40,7 +40,7 @@ pub struct Globals {
     pub state_dir: Option<PathBuf>,
 }
 
-/// On Anvil's dev chain: who is who (DESIGN section 3).
+/// On Anvil's dev chain: who is who (README).
 pub mod dev {
     pub const REQUESTER: usize = 0;
     pub const OPERATIONS: [usize; 2] = [1, 3];

@@ -70,7 +70,7 @@ pub struct RunEnd {
     pub state: AgentState,
 }
 
-/// Exit codes of DESIGN section 9.
+/// Exit codes, as the README lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {

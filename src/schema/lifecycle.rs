@@ -75,7 +75,7 @@ impl RequestState {
             (S::Received, E::Refused) => Ok(S::Refused),
             (S::Pending, E::Approved) => Ok(S::Approved),
             (S::Pending | S::Approved, E::Denied) => Ok(S::Denied),
-            (S::Pending | S::Approved | S::Expired, E::Cancelled) => Ok(S::Cancelled),
+            (S::Pending | S::Approved, E::Cancelled) => Ok(S::Cancelled),
             (S::Received | S::Pending | S::Approved, E::ExpiryPassed) => Ok(S::Expired),
             (S::Approved, E::Consumed) => Ok(S::Consumed),
             (S::Consumed, E::Recorded) => Ok(S::Recorded),
