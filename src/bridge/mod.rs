@@ -16,6 +16,7 @@ pub mod plan;
 pub mod rpc;
 pub mod submitter;
 pub mod sync;
+mod work;
 
 pub use config::BridgeConfig;
 pub use engine::{Bridge, BridgeKeys, StopReason};
