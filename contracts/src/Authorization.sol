@@ -68,7 +68,7 @@ contract Authorization is IAuthorization, EIP712 {
     /// A policy line's counts as the admin set them, 16 bits each (role, count), the first lowest; a zero ends them.
     uint96[MAX_POLICY_LINES] private _quorums;
     /// The same counts with each role's mask of this epoch, 40 bits each (mask, count), so that a decision reads one slot.
-    uint256[MAX_POLICY_LINES] private _rules;
+    mapping(uint256 line => uint256) private _rules;
     mapping(bytes32 id => Entry) private _entries;
     /// An approver's bit plus one; zero is nobody.
     mapping(address account => uint256) private _seatOf;
@@ -256,7 +256,7 @@ contract Authorization is IAuthorization, EIP712 {
 
         uint256 rules = _rules[state.line()];
         uint256 repeated = 0; // bit i: votes[i] is already counted
-        address settledBy;
+        address settledBy = address(0);
         for (uint256 i = 0; i < votes.length; ++i) {
             SignedVote calldata v = votes[i];
             uint32 bit;
@@ -306,7 +306,7 @@ contract Authorization is IAuthorization, EIP712 {
         uint256 seat = _seatOf[approver];
         if (seat == 0) return (abi.encodeWithSelector(NotApprover.selector, approver), 0);
         if (bytes(note).length != 0) error_ = _checkNote(bytes(note));
-        bit = uint32(1 << (seat - 1));
+        bit = uint32(1) << uint32(seat - 1);
     }
 
     /// Refuses what a verifier would: U+0000 to U+001F but a line feed, U+007F, and U+0080 to U+009F, which UTF-8
@@ -336,6 +336,8 @@ contract Authorization is IAuthorization, EIP712 {
 
         bytes32 digest = _hashVote(r, id, v.approve, note);
         bytes calldata signature = v.signature;
+        // The third value only details the problem.
+        // slither-disable-next-line unused-return
         (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecoverCalldata(digest, signature);
         if (problem == ECDSA.RecoverError.NoError && recovered == approver) return (error_, bit);
         if (!_walletAccepts(approver, digest, signature, walletGasMax)) {
@@ -631,8 +633,8 @@ contract Authorization is IAuthorization, EIP712 {
     function _setBridge(Bridge memory b) private {
         if (b.requester == address(0) || b.signer == address(0)) revert ZeroAddress();
         if (_seatOf[b.requester] != 0) revert RequesterIsApprover(b.requester);
-        _bridges.set(b.requester, b.signer);
-        if (_bridges.length() > MAX_BRIDGES) revert TooMany(_bridges.length(), MAX_BRIDGES);
+        bool added = _bridges.set(b.requester, b.signer);
+        if (added && _bridges.length() > MAX_BRIDGES) revert TooMany(_bridges.length(), MAX_BRIDGES);
         emit BridgeSet(b.requester, b.signer);
     }
 
@@ -652,8 +654,11 @@ contract Authorization is IAuthorization, EIP712 {
             if (!_meets(rules, uint32(masks))) revert PolicyCannotBeMet(i);
             _rules[i] = rules;
         }
-        _config.requester = address(0);
-        if (_bridges.length() != 0) (_config.requester,) = _bridges.at(0);
+        address requester = address(0);
+        // A request looks for the requester alone; the signer is for those who verify responses.
+        // slither-disable-next-line unused-return
+        if (_bridges.length() != 0) (requester,) = _bridges.at(0);
+        _config.requester = requester;
         emit EpochRaised(++_config.epoch);
     }
 
@@ -720,7 +725,7 @@ contract Authorization is IAuthorization, EIP712 {
 
     /// An approver's bit in the mask of its role and in that of everyone.
     function _maskBits(uint8 role, uint256 bit) private pure returns (uint256) {
-        return (1 << bit) | (1 << (bit + uint256(role) * 32));
+        return (uint256(1) << bit) | (uint256(1) << (bit + uint256(role) * 32));
     }
 
     /// Adds neighbouring fields of 1, 2 and 4 bits, then the four bytes by one multiplication (Hacker's Delight, 5-1).
