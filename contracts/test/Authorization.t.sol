@@ -30,6 +30,28 @@ contract GreedyWallet is IERC1271 {
     }
 }
 
+/// A wallet that never ends.
+contract EndlessWallet {
+    fallback() external {
+        while (true) {}
+    }
+}
+
+/// A wallet that says yes at length.
+contract LoudWallet {
+    fallback(bytes calldata) external returns (bytes memory answer) {
+        answer = new bytes(100_000);
+        (answer[0], answer[1], answer[2], answer[3]) = (0x16, 0x26, 0xba, 0x7e);
+    }
+}
+
+/// A wallet that answers with the right four bytes alone.
+contract ShortWallet {
+    fallback(bytes calldata) external returns (bytes memory) {
+        return hex"1626ba7e";
+    }
+}
+
 contract AuthorizationTest is Fixture {
     bytes32 private constant CLAIM = keccak256("secret");
     bytes32 private constant OUTCOME = keccak256("outcome");
@@ -103,6 +125,48 @@ contract AuthorizationTest is Fixture {
         expectRefused(r, abi.encodeWithSelector(I.AlreadyRequested.selector, id));
     }
 
+    function testFuzz_RequestFreezesItsLineAndExpiry(uint16 riskBps, uint40 lifetime) public {
+        I.Request memory r = makeRequest(riskBps % 10_001);
+        r.expiresAt = uint40(block.timestamp + 1 + lifetime % 30 days);
+        bytes32 id = submit(r);
+        (uint8 status, uint40 expiresAt, uint8 line, uint32 votes) = auth.requestState(id);
+        vm.assertEq(
+            abi.encode(status, expiresAt, line, votes), abi.encode(PENDING, r.expiresAt, r.riskBps >= 9000 ? 1 : 0, 0)
+        );
+        vm.warp(r.expiresAt - 1);
+        assertStatus(id, PENDING);
+        vm.warp(r.expiresAt);
+        assertStatus(id, EXPIRED);
+    }
+
+    /// The id is the hash of the encoding; a field out of its type's range is refused, not cut.
+    function testFuzz_HashIsOfTheEncoding(I.Request memory r, uint8 field, uint256 dirt) public view {
+        vm.assertEq(auth.hashRequest(r), keccak256(abi.encode(r)));
+        uint256[4] memory bits = [uint256(160), 40, 16, 64];
+        field = field % 4;
+        dirt = dirt % (uint256(1) << (256 - bits[field]));
+        if (dirt == 0) dirt = 1;
+        uint256[8] memory words = abi.decode(abi.encode(r), (uint256[8]));
+        words[4 + field] |= dirt << bits[field];
+        (bool success,) = address(auth).staticcall(abi.encodePacked(auth.hashRequest.selector, words));
+        vm.assertFalse(success);
+    }
+
+    function test_ASecondBridgeRequests() public {
+        vm.prank(ADMIN);
+        auth.setBridge(STRANGER, SIGNER);
+        I.Request memory r = makeRequest(1);
+        r.requester = STRANGER;
+        assertStatus(submit(r), PENDING);
+        assertStatus(submit(makeRequest(1)), PENDING);
+        vm.prank(ADMIN);
+        auth.removeBridge(REQUESTER);
+        r = makeRequest(1);
+        expectRefused(r, abi.encodeWithSelector(I.UnknownRequester.selector, REQUESTER));
+        r.requester = STRANGER;
+        assertStatus(submit(r), PENDING);
+    }
+
     function test_RevertWhen_NameLengthIsOutOfRange() public {
         I.Request memory r = makeRequest(1);
         vm.prank(REQUESTER);
@@ -112,6 +176,14 @@ contract AuthorizationTest is Fixture {
         vm.prank(REQUESTER);
         vm.expectRevert(abi.encodeWithSelector(I.LengthOutOfRange.selector, 0, 1, 64));
         auth.requestAuthorization(r, REQUEST_ID, "");
+
+        vm.prank(REQUESTER);
+        vm.expectRevert(abi.encodeWithSelector(I.LengthOutOfRange.selector, 0, 1, 64));
+        auth.requestAuthorization(r, "", TOOL);
+
+        vm.prank(REQUESTER);
+        vm.expectRevert(abi.encodeWithSelector(I.LengthOutOfRange.selector, 65, 1, 64));
+        auth.requestAuthorization(r, REQUEST_ID, string(new bytes(65)));
     }
 
     function test_RequestBatchSkipsWhatIsThere() public {
@@ -163,6 +235,16 @@ contract AuthorizationTest is Fixture {
         auth.consumeBatch(new I.Request[](33), new bytes32[](33));
         vm.expectRevert(abi.encodeWithSelector(I.ArrayLengthMismatch.selector, 1, 2));
         auth.recordBatch(new I.Request[](1), new uint8[](2), new bytes32[](1));
+        vm.expectRevert(abi.encodeWithSelector(I.ArrayLengthMismatch.selector, 1, 2));
+        auth.recordBatch(new I.Request[](1), new uint8[](1), new bytes32[](2));
+        vm.expectRevert(abi.encodeWithSelector(I.TooMany.selector, 33, 32));
+        auth.recordBatch(new I.Request[](33), new uint8[](33), new bytes32[](33));
+        vm.expectRevert(abi.encodeWithSelector(I.ArrayLengthMismatch.selector, 1, 0));
+        auth.requestBatch(new I.Request[](1), new string[](0), new string[](1));
+        vm.expectRevert(abi.encodeWithSelector(I.ArrayLengthMismatch.selector, 2, 1));
+        auth.decideBatch(new I.Request[](2), new I.SignedVote[][](1));
+        vm.expectRevert(abi.encodeWithSelector(I.ArrayLengthMismatch.selector, 2, 1));
+        auth.consumeBatch(new I.Request[](2), new bytes32[](1));
     }
 
     // --------------------------------------------------------------------------------------------------- votes
@@ -258,6 +340,134 @@ contract AuthorizationTest is Fixture {
         auth.decide(r, one(v));
     }
 
+    function test_RevertWhen_NoteHasAControlCharacter() public {
+        (I.Request memory r, bytes32 id) = submitted(9000);
+        bytes memory error_ = abi.encodeWithSelector(I.ControlCharacter.selector, 2);
+        string[5] memory notes = [unicode"ab\u0000", "ab\t", "ab\x1f\n", "ab\x7f", unicode"a\u0085"];
+        for (uint256 i = 0; i < notes.length; ++i) {
+            I.SignedVote[] memory votes = one(signVote(OPERATIONS_KEY, r, true, notes[i]));
+            vm.expectRevert(error_);
+            auth.decide(r, votes);
+            vm.expectRevert(error_);
+            vm.prank(OPERATIONS_VOTER);
+            auth.vote(r, false, notes[i]);
+            vm.expectRevert(error_);
+            vm.prank(REQUESTER);
+            auth.cancel(r, notes[i]);
+        }
+        auth.decide(r, one(signVote(OPERATIONS_KEY, r, true, unicode"first:\u00a0canary\nsecond: ~ \u00c2 日本")));
+        (,,, uint32 votes_) = auth.requestState(id);
+        vm.assertEq(votes_, 1);
+    }
+
+    function testFuzz_NotesHoldNoControlCharacter(bytes memory raw) public {
+        (I.Request memory r,) = submitted(1);
+        vm.assume(raw.length <= 512);
+        bool bad = false;
+        for (uint256 i = 0; i < raw.length; ++i) {
+            uint8 c = uint8(raw[i]);
+            if (c < 32 && c != 10) bad = true;
+            if (c == 127) bad = true;
+            if (i != 0 && uint8(raw[i - 1]) == 0xc2 && c < 0xa0) bad = true;
+        }
+        vm.prank(SECURITY_VOTER);
+        (bool success,) = address(auth).call(abi.encodeCall(I.vote, (r, true, string(raw))));
+        vm.assertTrue(success != bad);
+    }
+
+    function test_RevertWhen_TheVoterMayNotVote() public {
+        (I.Request memory r, bytes32 id) = submitted(1);
+        vm.expectRevert(abi.encodeWithSelector(I.NotApprover.selector, STRANGER));
+        vm.prank(STRANGER);
+        auth.vote(r, true, "");
+        vm.expectRevert(abi.encodeWithSelector(I.RequesterCannotVote.selector, id, REQUESTER));
+        vm.prank(REQUESTER);
+        auth.vote(r, true, "");
+        vm.expectRevert(abi.encodeWithSelector(I.RequesterCannotVote.selector, id, REQUESTER));
+        vm.prank(REQUESTER);
+        auth.vote(r, false, "");
+        vm.expectRevert(abi.encodeWithSelector(I.LengthOutOfRange.selector, 513, 0, 512));
+        vm.prank(SECURITY_VOTER);
+        auth.vote(r, false, string(new bytes(513)));
+    }
+
+    /// Who was a bridge's requester and is an approver now cannot touch what it asked for as one.
+    function test_RevertWhen_AFormerRequesterVotesOnItsOwn() public {
+        (I.Request memory r, bytes32 id) = submitted(1);
+        I.ApproverInit[] memory set = new I.ApproverInit[](1);
+        set[0] = I.ApproverInit(REQUESTER, 2);
+        vm.startPrank(ADMIN);
+        auth.removeBridge(REQUESTER);
+        auth.setApprovers(set, new address[](0));
+        vm.stopPrank();
+        vm.expectRevert(abi.encodeWithSelector(I.RequesterCannotVote.selector, id, REQUESTER));
+        vm.prank(REQUESTER);
+        auth.vote(r, false, "");
+    }
+
+    function test_RevertWhen_TheSignatureIsOfAnotherLength() public {
+        (I.Request memory r, bytes32 id) = submitted(1);
+        I.SignedVote memory v = signVote(OPERATIONS_KEY, r, true, "");
+        for (uint256 length = 0; length < 67; ++length) {
+            if (length == 65) continue;
+            v.signature = new bytes(length);
+            vm.expectRevert(abi.encodeWithSelector(I.InvalidSignature.selector, id, OPERATIONS_VOTER));
+            auth.decide(r, one(v));
+        }
+    }
+
+    function testFuzz_OnlyTheApproversOwnSignatureCounts(uint256 key, bytes32 noise, bool approve) public {
+        (I.Request memory r, bytes32 id) = submitted(1);
+        key = key % (type(uint128).max - 1) + 1;
+        vm.assume(key != OPERATIONS_KEY);
+        I.SignedVote memory v = signVote(key, r, approve, "");
+        v.approver = OPERATIONS_VOTER;
+        vm.expectRevert(abi.encodeWithSelector(I.InvalidSignature.selector, id, OPERATIONS_VOTER));
+        auth.decide(r, one(v));
+        v.signature = abi.encodePacked(noise, noise, uint8(27));
+        vm.expectRevert(abi.encodeWithSelector(I.InvalidSignature.selector, id, OPERATIONS_VOTER));
+        auth.decide(r, one(v));
+    }
+
+    /// The bitmap and its masks say what counting one by one says.
+    function testFuzz_AQuorumIsCountedRight(uint8[7] memory roles, uint8[3] memory needs, uint256 voters) public {
+        I.ApproverInit[] memory set = new I.ApproverInit[](7);
+        uint256[8] memory present;
+        uint256[8] memory given;
+        for (uint256 i = 0; i < 7; ++i) {
+            set[i] = I.ApproverInit(vm.addr(0x1000 + i), roles[i] % 3 + 3);
+            bool votes = voters & (uint256(1) << i) != 0;
+            (present[0], present[set[i].role]) = (present[0] + 1, present[set[i].role] + 1);
+            if (votes) (given[0], given[set[i].role]) = (given[0] + 1, given[set[i].role] + 1);
+        }
+        I.PolicyLine[] memory lines = new I.PolicyLine[](1);
+        lines[0].quorum = new I.Quorum[](3);
+        bool met = true;
+        bool possible = true;
+        for (uint256 i = 0; i < 3; ++i) {
+            uint8 role = i == 0 ? 0 : uint8(i + 2);
+            lines[0].quorum[i] = I.Quorum(role, needs[i] % 5 + 1);
+            // The three of the fixture are there too, and none of them votes.
+            if (lines[0].quorum[i].count > present[role] + (i == 0 ? 3 : 0)) possible = false;
+            if (lines[0].quorum[i].count > given[role]) met = false;
+        }
+        vm.startPrank(ADMIN);
+        auth.setApprovers(set, new address[](0));
+        if (!possible) vm.expectPartialRevert(I.PolicyCannotBeMet.selector);
+        auth.setPolicy(lines);
+        vm.stopPrank();
+        if (!possible) return;
+
+        (I.Request memory r, bytes32 id) = submitted(1);
+        for (uint256 i = 0; i < 7; ++i) {
+            if (voters & (uint256(1) << i) == 0) continue;
+            if (auth.statusOf(id) == APPROVED) break;
+            vm.prank(set[i].account);
+            auth.vote(r, true, "");
+        }
+        assertStatus(id, met ? APPROVED : PENDING);
+    }
+
     function test_RevertWhen_SignatureIsMalleated() public {
         (I.Request memory r, bytes32 id) = submitted(1);
         I.SignedVote memory vote = signVote(OPERATIONS_KEY, r, true, "");
@@ -337,6 +547,44 @@ contract AuthorizationTest is Fixture {
         auth.decide(r, one(v));
     }
 
+    /// However much a wallet spends or returns, a decision pays at most 100,000 gas for asking it, and for the copy.
+    function test_AWalletCannotBurnTheCallersGas() public {
+        address[3] memory wallets =
+            [address(new GreedyWallet()), address(new EndlessWallet()), address(new LoudWallet())];
+        for (uint256 i = 0; i < wallets.length; ++i) {
+            addSecurityWallet(wallets[i]);
+        }
+        (I.Request memory r, bytes32 id) = submitted(9000);
+        for (uint256 i = 0; i < wallets.length; ++i) {
+            I.SignedVote[] memory votes = one(walletVote(wallets[i], r));
+            uint256 before = gasleft();
+            (bool success,) = address(auth).call(abi.encodeCall(I.decide, (r, votes)));
+            vm.assertTrue(before - gasleft() < 250_000);
+            // What is long within the bound is still a yes.
+            vm.assertTrue(success == (i == 2));
+        }
+        assertStatus(id, PENDING);
+    }
+
+    function test_RevertWhen_AWalletAnswersTooShort() public {
+        address wallet = address(new ShortWallet());
+        addSecurityWallet(wallet);
+        (I.Request memory r, bytes32 id) = submitted(1);
+        I.SignedVote memory v = walletVote(wallet, r);
+        vm.expectRevert(abi.encodeWithSelector(I.InvalidSignature.selector, id, wallet));
+        auth.decide(r, one(v));
+    }
+
+    function test_AContractWalletDenies() public {
+        address wallet = address(new Wallet(SECURITY_VOTER));
+        addSecurityWallet(wallet);
+        (I.Request memory r, bytes32 id) = submitted(1);
+        I.SignedVote memory v = signVote(SECURITY_KEY, r, false, "no");
+        v.approver = wallet;
+        auth.decide(r, one(v));
+        assertStatus(id, DENIED);
+    }
+
     function test_ABatchNeverAsksAWallet() public {
         address wallet = address(new Wallet(SECURITY_VOTER));
         addSecurityWallet(wallet);
@@ -401,6 +649,17 @@ contract AuthorizationTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(I.OutcomeOutOfRange.selector, 4));
         vm.prank(REQUESTER);
         auth.recordExecution(r, 4, OUTCOME);
+        vm.expectRevert(abi.encodeWithSelector(I.OutcomeOutOfRange.selector, 0));
+        vm.prank(REQUESTER);
+        auth.recordExecution(r, 0, OUTCOME);
+        I.Request memory other = makeRequest(2);
+        vm.expectRevert(abi.encodeWithSelector(I.UnknownRequest.selector, idOf(other)));
+        vm.prank(REQUESTER);
+        auth.recordExecution(other, 1, OUTCOME);
+        bytes32 otherId = submit(other);
+        vm.expectRevert(abi.encodeWithSelector(I.WrongStatus.selector, otherId, PENDING));
+        vm.prank(REQUESTER);
+        auth.recordExecution(other, 1, OUTCOME);
         assertStatus(id, CONSUMED);
     }
 
@@ -563,6 +822,10 @@ contract AuthorizationTest is Fixture {
         expectAdminRefused(none, remove, abi.encodeWithSelector(I.NotApprover.selector, STRANGER));
         remove = new address[](0);
         expectAdminRefused(set, remove, abi.encodeWithSelector(I.ZeroAddress.selector));
+        expectAdminRefused(none, new address[](33), abi.encodeWithSelector(I.TooMany.selector, 33, 32));
+        expectAdminRefused(
+            new I.ApproverInit[](33), new address[](0), abi.encodeWithSelector(I.TooMany.selector, 33, 32)
+        );
         set[0] = I.ApproverInit(STRANGER, 0);
         expectAdminRefused(set, remove, abi.encodeWithSelector(I.RoleOutOfRange.selector, 0));
         set[0] = I.ApproverInit(STRANGER, 8);
@@ -666,12 +929,80 @@ contract AuthorizationTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(I.RequesterIsApprover.selector, SECURITY_VOTER));
         vm.prank(ADMIN);
         auth.setBridge(SECURITY_VOTER, SIGNER);
+        vm.expectRevert(abi.encodeWithSelector(I.ZeroAddress.selector));
+        vm.prank(ADMIN);
+        auth.setBridge(address(0), SIGNER);
+        vm.expectRevert(abi.encodeWithSelector(I.ZeroAddress.selector));
+        vm.prank(ADMIN);
+        auth.setBridge(REQUESTER, address(0));
         vm.startPrank(ADMIN);
         for (uint160 i = 0; i < 8; ++i) {
             auth.setBridge(address(0x2000 + i), SIGNER);
         }
         vm.expectRevert(abi.encodeWithSelector(I.TooMany.selector, 9, 8));
         auth.setBridge(address(0x2008), SIGNER);
+        vm.stopPrank();
+    }
+
+    function test_RevertWhen_DeployedWithoutAnAdmin() public {
+        I.ApproverInit[] memory approvers = initialApprovers();
+        I.PolicyLine[] memory lines = initialPolicy();
+        I.Bridge[] memory bridges = initialBridges();
+        vm.expectRevert(abi.encodeWithSelector(I.ZeroAddress.selector));
+        new Authorization(address(0), approvers, lines, bridges);
+    }
+
+    /// A shorter policy leaves nothing of the longer one behind.
+    function test_ThePolicyShrinksAndGrows() public {
+        I.PolicyLine[] memory lines = new I.PolicyLine[](1);
+        lines[0] = I.PolicyLine(0, new I.Quorum[](1));
+        lines[0].quorum[0] = I.Quorum(2, 1);
+        vm.prank(ADMIN);
+        auth.setPolicy(lines);
+        vm.assertEq(abi.encode(auth.policy()), abi.encode(lines));
+        (I.Request memory r, bytes32 id) = submitted(10_000);
+        auth.decide(r, one(signVote(SECURITY_KEY, r, true, "")));
+        assertStatus(id, APPROVED);
+        vm.prank(ADMIN);
+        auth.setPolicy(initialPolicy());
+        vm.assertEq(abi.encode(auth.policy()), abi.encode(initialPolicy()));
+    }
+
+    function test_AdministrationIsLogged() public {
+        I.ApproverInit[] memory set = new I.ApproverInit[](1);
+        set[0] = I.ApproverInit(STRANGER, 3);
+        address[] memory remove = new address[](1);
+        remove[0] = OPERATIONS2_VOTER;
+        vm.startPrank(ADMIN);
+        vm.expectEmit(address(auth));
+        emit I.ApproverRemoved(OPERATIONS2_VOTER, 1, 2);
+        vm.expectEmit(address(auth));
+        emit I.ApproverSet(STRANGER, 3, 2);
+        vm.expectEmit(address(auth));
+        emit I.EpochRaised(2);
+        auth.setApprovers(set, remove);
+        vm.expectEmit(address(auth));
+        emit I.PolicySet(initialPolicy());
+        vm.expectEmit(address(auth));
+        emit I.EpochRaised(3);
+        auth.setPolicy(initialPolicy());
+        vm.expectEmit(address(auth));
+        emit I.BridgeSet(address(0xB2), SIGNER);
+        auth.setBridge(address(0xB2), SIGNER);
+        vm.expectEmit(address(auth));
+        emit I.BridgeRemoved(address(0xB2));
+        vm.expectEmit(address(auth));
+        emit I.EpochRaised(5);
+        auth.removeBridge(address(0xB2));
+        vm.expectEmit(address(auth));
+        emit I.Paused(ADMIN);
+        auth.pause();
+        vm.expectEmit(address(auth));
+        emit I.Unpaused(ADMIN);
+        auth.unpause();
+        vm.expectEmit(address(auth));
+        emit I.AdminTransferStarted(ADMIN, STRANGER);
+        auth.transferAdmin(STRANGER);
         vm.stopPrank();
     }
 

@@ -18,6 +18,7 @@ interface Vm {
     function chainId(uint256 id) external;
     function expectRevert(bytes calldata data) external;
     function expectRevert(bytes4 selector) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectEmit(address emitter) external;
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
@@ -38,6 +39,7 @@ interface Vm {
     function assertEq(bytes calldata left, bytes calldata right) external pure;
     function assertEq(string calldata left, string calldata right) external pure;
     function assertTrue(bool condition) external pure;
+    function assertTrue(bool condition, string calldata message) external pure;
     function assertFalse(bool condition) external pure;
 }
 
