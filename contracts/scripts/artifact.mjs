@@ -37,7 +37,7 @@ function build() {
     const forge = process.env.GUARDRAIL_FORGE ?? join(ROOT, "node_modules", ".bin", "forge");
     const out = join(scratch, "out");
     const args = ["build", SOURCE, "--root", ROOT, "--out", out, "--cache-path", join(scratch, "cache"), "--force"];
-    execFileSync(forge, [...args, "--quiet"], { stdio: ["ignore", "ignore", "inherit"] });
+    execFileSync(forge, [...args, "--quiet"], { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
     return JSON.parse(readFileSync(join(out, `${CONTRACT}.sol`, `${CONTRACT}.json`), "utf8"));
   } finally {
     rmSync(scratch, { recursive: true, force: true });

@@ -30,7 +30,7 @@ const targets = {
 };
 
 const tool = (name) => process.env[`GUARDRAIL_${name.toUpperCase()}`] ?? join(ROOT, "node_modules", ".bin", name);
-const run = (name, args) => execFileSync(tool(name), args, { encoding: "utf8", maxBuffer: 1 << 28 }).trim();
+const run = (name, args) => execFileSync(tool(name), args, { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 28 }).trim();
 const sha256 = (text) => `0x${createHash("sha256").update(text).digest("hex")}`;
 const hex = (text) => `0x${Buffer.from(text, "utf8").toString("hex")}`;
 
