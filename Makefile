@@ -7,7 +7,7 @@ CONTRACTS := contracts
 STAMP := $(CONTRACTS)/node_modules/.guardrail-setup
 FORGE = $(firstword $(wildcard $(CONTRACTS)/node_modules/@foundry-rs/forge-*/bin/forge) forge)
 
-.PHONY: help setup demo test check fmt lint contracts-test artifact-check clean
+.PHONY: help setup demo test check fmt lint contracts-test artifact-check bench-gas audit-contract coverage-contract clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,10 +33,19 @@ test: setup ## every test: contract, Rust, end to end
 	@scripts/cargo-test.sh
 
 contracts-test: setup
-	@cd $(CONTRACTS) && PATH="$$PWD/node_modules/.bin:$$PATH" $(abspath $(FORGE)) test --force
+	@cd $(CONTRACTS) && $(abspath $(FORGE)) test --force
 
 artifact-check: setup
 	@cd $(CONTRACTS) && npm run --silent artifact:check
+
+bench-gas: setup ## gas beside OpenZeppelin's controllers, compared with the snapshot
+	@cd $(CONTRACTS) && npm run --silent bench-gas && npm run --silent bench-gas:check
+
+audit-contract: setup ## slither and halmos (PyPI, in a virtual environment of their own; some minutes)
+	@cd $(CONTRACTS) && npm run --silent audit
+
+coverage-contract: setup ## forge coverage of the contract
+	@cd $(CONTRACTS) && npm run --silent coverage
 
 lint: setup ## rustfmt, clippy, forge fmt, artifact drift, spelling
 	@cargo fmt --all --check
