@@ -360,7 +360,7 @@ async fn consumptions_and_outcomes_that_break_a_rule() {
     };
     channel.publish_consume(&good).unwrap();
     let consumed = world.response(&request.request_id, ResponseKind::Consumed(claim)).await;
-    verifier.verify_consumption(approval, claim, &consumed, Timestamp::now()).await.unwrap();
+    verifier.verify_consumption(*approval, claim, &consumed, Timestamp::now()).await.unwrap();
 
     let (wrong, _) = crate::support::claim();
     channel.publish_outcome(&OutcomeMessage { claim_secret: wrong, ..outcome.clone() }).unwrap();
