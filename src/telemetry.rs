@@ -4,7 +4,7 @@
 //! `Debug` shows nothing of them.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -26,6 +26,11 @@ pub enum Console {
     /// What a daemon's operator follows.
     Progress,
     Debug,
+}
+
+/// Whether stderr is a terminal that wants colours (https://no-color.org).
+pub fn colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Sends logs to `<state_dir>/logs/<name>.log` and to stderr. `GUARDRAIL_LOG` overrides the
@@ -53,7 +58,8 @@ pub fn init(state_dir: &Path, name: &str, console: Console) -> io::Result<PathBu
     let only_ours = tracing_subscriber::filter::Targets::new()
         .with_target("guardrail", level)
         .with_default(LevelFilter::WARN.min(level));
-    let to_console = fmt::layer().compact().with_target(false).with_writer(io::stderr).with_filter(only_ours);
+    let to_console =
+        fmt::layer().compact().with_ansi(colours()).with_target(false).with_writer(io::stderr).with_filter(only_ours);
     tracing_subscriber::registry()
         .with(to_file)
         .with(to_console)

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use guardrail::channel::ResponseKind;
+use guardrail::evidence::Clock;
 use guardrail::evidence::VerifiedDecision;
-use guardrail::evidence::verify::Clock;
 use guardrail::schema::{AuthRequest, AuthResponse, OutcomeMessage, RequestId};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use guardrail::channel::ResponseKind;
 use guardrail::crypto;
-use guardrail::evidence::verify::ChainVerdict;
+use guardrail::evidence::ChainVerdict;
 use guardrail::evidence::{DenialKind, VerifiedDecision};
 use guardrail::schema::message::{ConsumeKind, OutcomeKind};
 use guardrail::schema::{

@@ -14,15 +14,15 @@ use super::answers::{Answers, refusal_key};
 use super::config::BridgeConfig;
 use super::identity::{AccountLock, ChainIdentity};
 use super::intake::{self, Rules, Taken};
-use super::journal::{HeldVote, ItemKind, Journal, JournalRequest};
-use super::plan::{self, IN_FLIGHT_MAX, ITEMS_PER_BATCH_MAX, REQUESTS_PER_BATCH_MAX, Work};
+use super::journal::Journal;
+use super::plan::IN_FLIGHT_MAX;
 use super::submitter::{Sent, Submitter, SubmitterConfig};
-use super::sync::{ChainReader, Synced};
-use crate::channel::{Claimed, Inbox, Incoming, ResponseKind};
+use super::sync::{ChainReader, ContractPlace, Synced};
+use crate::channel::{ChannelError, Claimed, Inbox, Incoming, ResponseKind};
 use crate::contract;
 use crate::crypto::{SigningKey, abi::ChainStatus};
 use crate::schema::anchors::EpochAnchors;
-use crate::schema::{AuthorizationId, LifecycleEvent, Outcome, RequestState, Sha256Digest, Timestamp};
+use crate::schema::{AuthorizationId, LifecycleEvent, RequestState, Timestamp};
 
 /// One turn of the loop may ask the chain for this long.
 const TURN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,10 +33,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Seconds past an expiry after which an idle chain is made to mine a block that shows it.
 const IDLE_BLOCK_AFTER_S: i64 = 2;
-/// How long what the contract would revert is left alone.
-const STALL: Duration = Duration::from_secs(2);
 /// Answers written in one turn.
-const ANSWERS_PER_TURN_MAX: usize = 512;
+pub(super) const ANSWERS_PER_TURN_MAX: usize = 512;
 
 /// The bridge's two keys.
 pub struct BridgeKeys {
@@ -53,20 +51,20 @@ pub enum StopReason {
 }
 
 pub struct Bridge {
-    config: BridgeConfig,
-    inbox: Inbox,
-    journal: Journal,
-    provider: RootProvider,
-    identity: ChainIdentity,
-    epoch: EpochAnchors,
-    contract_approvers: BTreeSet<Address>,
-    reader: ChainReader,
-    submitter: Submitter,
-    answers: Answers,
+    pub(super) config: BridgeConfig,
+    pub(super) inbox: Inbox,
+    pub(super) journal: Journal,
+    pub(super) provider: RootProvider,
+    pub(super) identity: ChainIdentity,
+    pub(super) epoch: EpochAnchors,
+    pub(super) contract_approvers: BTreeSet<Address>,
+    pub(super) reader: ChainReader,
+    pub(super) submitter: Submitter,
+    pub(super) answers: Answers,
     /// What was passed over in a batch goes in a transaction of its own, whose revert says why.
-    alone: BTreeSet<AuthorizationId>,
+    pub(super) alone: BTreeSet<AuthorizationId>,
     /// What the contract would revert for a reason that may pass, and when it is tried again.
-    stalled: BTreeMap<AuthorizationId, Instant>,
+    pub(super) stalled: BTreeMap<AuthorizationId, Instant>,
     recovered: bool,
     _account: AccountLock,
 }
@@ -82,8 +80,9 @@ impl Bridge {
         inbox: Inbox,
         journal_path: &Path,
         provider: RootProvider,
-        contract: Address,
+        place: ContractPlace,
     ) -> Result<Self, BridgeError> {
+        let contract = place.contract;
         let identity = ChainIdentity::read(&provider, contract).await?;
         let requester = keys.requester.for_chain(identity.chain_id)?;
         let signer = keys.signer.for_chain(identity.chain_id)?;
@@ -123,7 +122,7 @@ impl Bridge {
             },
         );
         Ok(Bridge {
-            reader: ChainReader::new(provider.clone(), contract, config.chain.confirmations),
+            reader: ChainReader::new(provider.clone(), place, config.chain.confirmations),
             answers: Answers::new(provider.clone(), identity.chain_id, contract, signer),
             config,
             inbox,
@@ -259,10 +258,12 @@ impl Bridge {
                     self.inbox.rename_slot_claim(claimed, &request.request_id)?;
                     incoming = Incoming::Request(request.request_id.clone());
                 }
-                // Its answer is in the journal: the crash came just before the file was forgotten.
-                if let Some(name) = republish
-                    && self.journal.response(&name)?.is_some()
-                {
+                // Its work is over: the crash came just before the file was forgotten.
+                let over = match republish {
+                    Some(name) => self.journal.response(&name)?.is_some(),
+                    None => true,
+                };
+                if over {
                     self.inbox.finish(&incoming)?;
                 }
             }
@@ -287,19 +288,28 @@ impl Bridge {
     /// Publishes journalled responses, and forgets the files whose work is done by that.
     async fn publish(&mut self) -> Result<usize, BridgeError> {
         let waiting = self.journal.unpublished(ANSWERS_PER_TURN_MAX)?;
+        let mut published = 0;
         for response in &waiting {
             let kind = kind_of(&response.name, &response.request_id);
             if response.slot {
-                let timeout = Duration::from_secs(self.config.channel.lock_timeout_s);
-                self.inbox.publish_slot_response(&response.bytes, timeout).await?;
+                // Whoever holds the slot's lock holds up the slot alone.
+                match self.inbox.publish_slot_response(&response.bytes, Duration::ZERO).await {
+                    Ok(()) => {}
+                    Err(ChannelError::LockTimeout { .. }) => {
+                        tracing::warn!(target: "guardrail::bridge", request = %response.request_id, "a client holds the single slot's lock; its answer waits");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             } else {
                 self.inbox.publish_response(&response.request_id, kind, &response.bytes)?;
             }
             self.journal.atomically(|writes| writes.set_published(&response.name, true))?;
             tracing::info!(target: "guardrail::bridge", request = %response.request_id, response = response.name, "published");
             self.finish_files(response.request_id.clone(), kind)?;
+            published += 1;
         }
-        Ok(waiting.len())
+        Ok(published)
     }
 
     fn finish_files(&self, request_id: crate::schema::RequestId, kind: ResponseKind) -> Result<(), BridgeError> {
@@ -353,9 +363,9 @@ impl Bridge {
 
     /// Requests whose time has passed: a confirmed block shows them unsettled.
     async fn expire(&mut self, synced: &Synced) -> Result<(), BridgeError> {
-        for request in self.journal.requests_past(synced.head.time_s, ANSWERS_PER_TURN_MAX)? {
+        for request in self.journal.requests_past(synced.confirmed.time_s, ANSWERS_PER_TURN_MAX)? {
             let id = request.authorization_id;
-            let status = self.reader.status_at(id, synced.head.hash).await?;
+            let status = self.reader.status_at(id, synced.confirmed.hash).await?;
             let event = match (request.state, status) {
                 (RequestState::Pending | RequestState::Approved, ChainStatus::Expired) => LifecycleEvent::ExpiryPassed,
                 // It never got there, and a transaction that still does will revert.
@@ -363,7 +373,7 @@ impl Bridge {
                 _ => continue,
             };
             let next = request.state.next(event)?;
-            tracing::info!(target: "guardrail::bridge", %id, state = %next, block = synced.head.number, "time has passed");
+            tracing::info!(target: "guardrail::bridge", %id, state = %next, block = synced.confirmed.number, "time has passed");
             self.journal.atomically(|writes| {
                 if event == LifecycleEvent::Refused {
                     writes.set_meta(&refusal_key(id), "it could not be recorded on chain before it expired")?;
@@ -421,142 +431,6 @@ impl Bridge {
             }
         }
         Ok(sent)
-    }
-
-    /// The next transaction, most urgent kind first.
-    fn next_work(&mut self) -> Result<Option<Work>, BridgeError> {
-        let consumes = self.ready_consumes()?;
-        if let Some(work) = plan::consume_work(self.share(&consumes, |(request, _)| request, ITEMS_PER_BATCH_MAX))? {
-            return Ok(Some(work));
-        }
-        let decisions = self.ready_decisions()?;
-        if let Some(work) = plan::decide_work(self.share(&decisions, |(request, _)| request, ITEMS_PER_BATCH_MAX))? {
-            return Ok(Some(work));
-        }
-        let records = self.ready_records()?;
-        if let Some(work) = plan::record_work(self.share(&records, |(request, ..)| request, ITEMS_PER_BATCH_MAX))? {
-            return Ok(Some(work));
-        }
-        let mut received = self.journal.requests_to_send(RequestState::Received, REQUESTS_PER_BATCH_MAX)?;
-        received.retain(|request| !self.stalled.contains_key(&request.authorization_id));
-        for request in &mut received {
-            self.renew_epoch(request)?;
-        }
-        plan::request_work(self.share(&received, |request| request, REQUESTS_PER_BATCH_MAX))
-    }
-
-    /// What of the ready items goes into the next transaction: all that fit, or the first by
-    /// itself where it cannot share one.
-    fn share<'a, T>(&self, ready: &'a [T], request: impl Fn(&T) -> &JournalRequest, most: usize) -> &'a [T] {
-        let single = ready.iter().position(|item| self.alone.contains(&request(item).authorization_id));
-        match single {
-            Some(0) => &ready[..1],
-            Some(first) => &ready[..first.min(most)],
-            None => &ready[..ready.len().min(most)],
-        }
-    }
-
-    fn ready_consumes(&self) -> Result<Vec<(JournalRequest, Sha256Digest)>, BridgeError> {
-        let waiting = self.journal.consumes_waiting(ANSWERS_PER_TURN_MAX)?;
-        if waiting.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut ready: BTreeMap<_, JournalRequest> = BTreeMap::new();
-        for request in self.journal.requests_to_send(RequestState::Approved, ANSWERS_PER_TURN_MAX)? {
-            if !self.stalled.contains_key(&request.authorization_id) {
-                ready.insert(request.request.request_id.clone(), request);
-            }
-        }
-        // Of two claims on one authorization the first goes out; the other is answered by its event.
-        Ok(waiting.into_iter().filter_map(|(id, claim)| ready.remove(&id).map(|request| (request, claim))).collect())
-    }
-
-    fn ready_records(&self) -> Result<Vec<(JournalRequest, Outcome, Sha256Digest)>, BridgeError> {
-        let waiting = self.journal.outcomes_waiting(ANSWERS_PER_TURN_MAX)?;
-        if waiting.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut ready: BTreeMap<_, JournalRequest> = BTreeMap::new();
-        for request in self.journal.requests_to_send(RequestState::Consumed, ANSWERS_PER_TURN_MAX)? {
-            if !self.stalled.contains_key(&request.authorization_id) {
-                ready.insert(request.request.request_id.clone(), request);
-            }
-        }
-        let records = waiting.into_iter();
-        Ok(records.filter_map(|(id, outcome, hash)| ready.remove(&id).map(|r| (r, outcome, hash))).collect())
-    }
-
-    /// Requests whose held votes settle them now. One with a contract's vote comes alone: a
-    /// contract judges its own signature only in a call of its own.
-    fn ready_decisions(&mut self) -> Result<Vec<(JournalRequest, Vec<HeldVote>)>, BridgeError> {
-        let mut decisions = Vec::new();
-        for id in self.journal.ids_with_held_votes(ANSWERS_PER_TURN_MAX)? {
-            if self.stalled.contains_key(&id) {
-                continue;
-            }
-            let Some(request) = self.journal.request_by_authorization(id)? else { continue };
-            let (counted, held) = (self.journal.chain_votes(id)?, self.journal.held_votes(id)?);
-            let Some(votes) = plan::settling_votes(&request, &self.epoch, &counted, &held) else { continue };
-            if votes.iter().any(|vote| self.contract_approvers.contains(&vote.approver)) {
-                self.alone.insert(id);
-            }
-            decisions.push((request, votes));
-        }
-        Ok(decisions)
-    }
-
-    /// A request that waited while the approvers changed is requested under the epoch in force.
-    fn renew_epoch(&mut self, request: &mut JournalRequest) -> Result<(), BridgeError> {
-        if request.epoch == self.epoch.epoch {
-            return Ok(());
-        }
-        let (old, epoch) = (request.authorization_id, self.epoch.epoch);
-        let renewed =
-            crate::crypto::hash::chain_request(&request.request, request.requester, request.expires_at_s, epoch)?;
-        let new = crate::crypto::authorization_id(&renewed);
-        self.journal.atomically(|writes| writes.set_epoch(old, new, epoch))?;
-        request.authorization_id = new;
-        request.epoch = epoch;
-        Ok(())
-    }
-
-    /// The contract would revert. What cannot get better is refused, what may is left alone for a while.
-    async fn give_up(&mut self, work: &Work, reason: &str) -> Result<(), BridgeError> {
-        tracing::warn!(target: "guardrail::bridge", kind = work.kind.as_str(), items = work.items.len(), reason, "the contract would revert");
-        if work.items.len() > 1 {
-            self.alone.extend(&work.items);
-            return Ok(());
-        }
-        if reason.contains("ContractPaused") || reason.contains("StaleEpoch") {
-            self.epoch = contract::read_epoch(&self.provider, self.identity.contract).await?;
-            self.stall(work);
-            return Ok(());
-        }
-        match work.kind {
-            ItemKind::Request => {
-                for id in &work.items {
-                    let Some(request) = self.journal.request_by_authorization(*id)? else { continue };
-                    let next = request.state.next(LifecycleEvent::Refused)?;
-                    self.journal.atomically(|writes| {
-                        writes.set_meta(&refusal_key(*id), &format!("{}: {reason}", crate::schema::Rule::Chain))?;
-                        writes.set_state(*id, next)
-                    })?;
-                }
-            }
-            ItemKind::Decide => {
-                for id in &work.items {
-                    self.journal.atomically(|writes| writes.close_votes(*id, "refused"))?;
-                }
-            }
-            // Expiry, a denial or another claim came first; their events answer it.
-            ItemKind::Consume | ItemKind::Record | ItemKind::Nothing => self.stall(work),
-        }
-        Ok(())
-    }
-
-    fn stall(&mut self, work: &Work) {
-        let until = Instant::now() + STALL;
-        self.stalled.extend(work.items.iter().map(|id| (*id, until)));
     }
 
     /// On a chain that mines only what is sent, nothing would ever show that time has passed.

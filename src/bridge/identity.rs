@@ -60,6 +60,23 @@ impl ChainIdentity {
         }
     }
 
+    /// Compares an existing journal with the chain that an endpoint serves, its contract aside.
+    ///
+    /// # Errors
+    /// [`BridgeError::Identity`] with what changed.
+    pub async fn check_chain<P: Provider>(journal: &Path, provider: &P) -> Result<(), BridgeError> {
+        if !journal.exists() {
+            return Ok(());
+        }
+        let Some(known) = Self::pinned(&Journal::open(journal)?)? else { return Ok(()) };
+        let now = ChainIdentity {
+            chain_id: provider.get_chain_id().await?,
+            genesis_hash: contract::genesis_hash(provider).await?,
+            ..known.clone()
+        };
+        if known == now { Ok(()) } else { Err(BridgeError::Identity(known.difference(&now))) }
+    }
+
     /// What the journal was begun with.
     ///
     /// # Errors

@@ -204,6 +204,14 @@ fn take_vote(journal: &mut Journal, rules: &Rules<'_>, vote: VoteFile) -> Result
     let Some(entry) = journal.request_by_authorization(vote.id)? else {
         return Ok(refused(Rule::UnknownRequest, format!("no request has the authorization id {}", vote.id)));
     };
+    if journal.vote_signature(vote.id, vote.approver, vote.approve, &vote.note)?.as_ref() == Some(&vote.signature) {
+        // Over means that its file is forgotten; otherwise it stays claimed until the request is.
+        return Ok(if entry.state.is_open() {
+            Taken::Journalled(entry.request.request_id.clone())
+        } else {
+            Taken::Known { republish: None }
+        });
+    }
     let open = match entry.state {
         RequestState::Received | RequestState::Pending => true,
         RequestState::Approved => !vote.approve,

@@ -16,11 +16,13 @@ pub mod plan;
 pub mod rpc;
 pub mod submitter;
 pub mod sync;
+mod work;
 
 pub use config::BridgeConfig;
 pub use engine::{Bridge, BridgeKeys, StopReason};
 pub use identity::ChainIdentity;
 pub use journal::Journal;
+pub use sync::ContractPlace;
 
 use crate::channel::ChannelError;
 use crate::contract::ContractError;

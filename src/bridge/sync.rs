@@ -39,6 +39,8 @@ pub struct Cursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {
     pub head: Head,
+    /// The newest block that is deep enough to count.
+    pub confirmed: Head,
     pub events: usize,
     pub mined: usize,
     /// Approvers, policy, bridges or pause changed.
@@ -52,12 +54,21 @@ pub struct Synced {
 pub struct ChainReader {
     provider: RootProvider,
     contract: Address,
+    first_block: u64,
     confirmations: u64,
 }
 
+/// Where a contract is, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContractPlace {
+    pub contract: Address,
+    /// No event of it is older than this block.
+    pub first_block: u64,
+}
+
 impl ChainReader {
-    pub fn new(provider: RootProvider, contract: Address, confirmations: u64) -> Self {
-        ChainReader { provider, contract, confirmations }
+    pub fn new(provider: RootProvider, place: ContractPlace, confirmations: u64) -> Self {
+        ChainReader { provider, contract: place.contract, first_block: place.first_block, confirmations }
     }
 
     /// Where the journal's events end; the block before the contract's own at the very beginning.
@@ -73,8 +84,19 @@ impl ChainReader {
     }
 
     async fn head(&self) -> Result<Head, BridgeError> {
-        let block = self.provider.get_block_by_number(BlockNumberOrTag::Latest).await?;
-        let header = block.ok_or_else(|| BridgeError::Setup("the endpoint has no latest block".to_owned()))?.header;
+        self.block(BlockNumberOrTag::Latest).await
+    }
+
+    /// The block before the contract's first: where reading begins.
+    async fn beginning(&self) -> Result<Cursor, BridgeError> {
+        let number = self.first_block.saturating_sub(1);
+        Ok(Cursor { number, hash: self.hash_at(number).await?.unwrap_or_default() })
+    }
+
+    async fn block(&self, number: BlockNumberOrTag) -> Result<Head, BridgeError> {
+        let block = self.provider.get_block_by_number(number).await?;
+        let header =
+            block.ok_or_else(|| BridgeError::Setup("the endpoint lacks a block that it must have".to_owned()))?.header;
         Ok(Head { number: header.number, hash: header.hash, time_s: header.timestamp })
     }
 
@@ -90,12 +112,15 @@ impl ChainReader {
     pub async fn sync(&self, journal: &mut Journal, open: &[OpenNonce]) -> Result<Synced, BridgeError> {
         let head = self.head().await?;
         let confirmed = (head.number + 1).saturating_sub(self.confirmations);
+        let confirmed_head =
+            if confirmed == head.number { head } else { self.block(BlockNumberOrTag::Number(confirmed)).await? };
         let mut cursor = match Self::cursor(journal)? {
             Some(cursor) => cursor,
-            None => Cursor { number: 0, hash: self.hash_at(0).await?.unwrap_or_default() },
+            None => self.beginning().await?,
         };
         let mut synced = Synced {
             head,
+            confirmed: confirmed_head,
             events: 0,
             mined: 0,
             administration_changed: false,
@@ -104,7 +129,7 @@ impl ChainReader {
         };
         if head.number < cursor.number || (head.number > 0 && self.hash_at(cursor.number).await? != Some(cursor.hash)) {
             self.roll_back(journal).await?;
-            cursor = Cursor { number: 0, hash: self.hash_at(0).await?.unwrap_or_default() };
+            cursor = self.beginning().await?;
             synced.rolled_back = true;
             synced.administration_changed = true;
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::context::{Globals, Located, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::{requests, transact};
 use crate::contract::admin::{self, Act};
 use crate::contract::{self, role_number};
@@ -108,7 +109,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let key = key(&args.key, chain_id)?;
     let hash = transact::send(&provider, &key, located.contract, act.calldata()).await?;
     let epoch = contract::read_epoch(&provider, located.contract).await.or_exit(Exit::Unreachable)?.epoch;
-    println!("{hash}");
+    outln!("{hash}")?;
     eprintln!("done; the epoch is {epoch}. Verifiers that pinned an older one need `guardrail anchors init`");
     Ok(Exit::Done)
 }
@@ -130,7 +131,7 @@ pub async fn cancel(globals: &Globals, args: &CancelArgs) -> Result<Exit, Comman
     let call = abi::cancelCall { r, reason: args.reason.clone() };
     let hash =
         transact::send(&provider, &key(&args.key, chain_id)?, located.contract, call.abi_encode().into()).await?;
-    println!("{hash}");
+    outln!("{hash}")?;
     Ok(Exit::Done)
 }
 
@@ -147,29 +148,29 @@ async fn show(provider: &RootProvider, located: Located, json: bool) -> Result<E
     let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
     let pending = (!who.pending_admin.is_zero()).then(|| who.pending_admin.to_checksum(None));
     if json {
-        println!(
+        outln!(
             "{}",
             json!({"chain_id": chain_id, "contract": located.contract.to_checksum(None), "admin": who.admin.to_checksum(None),
                 "pending_admin": pending, "paused": who.paused, "epoch": epoch})
-        );
+        )?;
         return Ok(Exit::Done);
     }
-    println!(
+    outln!(
         "contract   {} on chain {chain_id}, epoch {}{}",
         located.contract,
         epoch.epoch,
         if who.paused { ", PAUSED" } else { "" }
-    );
-    println!("admin      {}{}", who.admin, pending.map(|to| format!(", transferring to {to}")).unwrap_or_default());
+    )?;
+    outln!("admin      {}{}", who.admin, pending.map(|to| format!(", transferring to {to}")).unwrap_or_default())?;
     for approver in &epoch.approvers {
-        println!("approver   {} {}", approver.address, approver.role);
+        outln!("approver   {} {}", approver.address, approver.role)?;
     }
     for line in &epoch.policy {
         let counts: Vec<String> = line.quorum.iter().map(|(role, count)| format!("{count} of {role}")).collect();
-        println!("policy     from risk {} on: {}", f64::from(line.min_risk_bps) / 10_000.0, counts.join(" and "));
+        outln!("policy     from risk {} on: {}", f64::from(line.min_risk_bps) / 10_000.0, counts.join(" and "))?;
     }
     for bridge in &epoch.bridges {
-        println!("bridge     {} sends, {} signs responses", bridge.requester, bridge.signer);
+        outln!("bridge     {} sends, {} signs responses", bridge.requester, bridge.signer)?;
     }
     Ok(Exit::Done)
 }

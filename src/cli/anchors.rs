@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use alloy::providers::Provider;
+use alloy::providers::{Provider, RootProvider};
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::requests;
 use crate::atomic_file;
 use crate::contract;
@@ -26,8 +27,8 @@ enum AnchorsCommand {
         #[arg(long)]
         json: bool,
         /// Write them to the file that agents of this state directory pin (or to FILE), instead of printing
-        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-        write: Option<PathBuf>,
+        #[arg(long, value_name = "FILE", num_args = 0..=1)]
+        write: Option<Option<PathBuf>>,
         /// Replace anchors that are there
         #[arg(long)]
         force: bool,
@@ -51,15 +52,15 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
             let text =
                 if *json { serde_json::to_string_pretty(&anchors).or_exit(Exit::Failed)? } else { to_yaml(&anchors)? };
             match write {
-                None => println!("{}", text.trim_end()),
+                None => outln!("{}", text.trim_end())?,
                 Some(path) => {
-                    let path = if path.as_os_str().is_empty() { globals.anchors_path() } else { path.clone() };
+                    let path = path.clone().unwrap_or_else(|| globals.anchors_path());
                     if path.exists() && !force {
                         return Err(CommandError::message(Exit::Usage, format!("{} is there already", path.display()))
                             .hint("compare first; --force replaces it"));
                     }
                     write_anchors(globals, &path, &text)?;
-                    println!("{}", path.display());
+                    outln!("{}", path.display())?;
                 }
             }
             Ok(Exit::Done)
@@ -79,12 +80,30 @@ fn write_anchors(globals: &Globals, path: &Path, text: &str) -> Result<(), Comma
     Ok(())
 }
 
+/// Says at once, not after a wait for an answer that cannot verify, that the endpoint serves another chain.
+async fn same_chain(anchors: &TrustAnchors, provider: &RootProvider, path: &Path) -> Result<(), CommandError> {
+    let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
+    let genesis = contract::genesis_hash(provider).await.or_exit(Exit::Unreachable)?;
+    if chain_id == anchors.chain_id && genesis == anchors.genesis_hash {
+        return Ok(());
+    }
+    Err(CommandError::message(
+        Exit::Unverified,
+        format!(
+            "the endpoint serves chain {chain_id} with genesis {genesis}, the anchors in {} pin another",
+            path.display()
+        ),
+    )
+    .hint("go back to that chain, or, if the new one is right, pin it with `guardrail anchors init --write --force`"))
+}
+
 /// The anchors that an agent runs under: the pinned ones, or, on the dev chain alone, pinned at first use.
 pub async fn pinned_or_dev(globals: &Globals, path: &Path, endpoint: &Endpoint) -> Result<TrustAnchors, CommandError> {
+    let provider = endpoint.provider();
     if let Some(anchors) = globals.pinned_anchors(path)? {
+        same_chain(&anchors, provider, path).await?;
         return Ok(anchors);
     }
-    let provider = endpoint.provider();
     let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
     if chain_id != DEV_CHAIN_ID {
         return Err(CommandError::message(Exit::Usage, format!("no trust anchors at {}", path.display()))

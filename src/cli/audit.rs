@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::pending::printable;
 use super::requests;
 use crate::crypto::abi;
@@ -27,12 +28,12 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         let block = log.block_number.unwrap_or_default();
         let tx = log.transaction_hash.unwrap_or_default();
         if args.json {
-            println!(
+            outln!(
                 "{}",
                 json!({"block": block, "transaction": tx, "event": event, "authorization_id": id, "detail": detail})
-            );
+            )?;
         } else {
-            println!("{block:>6}  {tx}  {event:<24}  {id}  {}", line(&detail));
+            outln!("{block:>6}  {tx}  {event:<24}  {id}  {}", line(&detail))?;
         }
     }
     eprintln!("{shown} events of contract {} on chain {chain_id}", located.contract);

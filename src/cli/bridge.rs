@@ -4,7 +4,7 @@ use alloy::providers::Provider;
 
 use super::context::{Globals, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
-use crate::bridge::{Bridge, BridgeKeys, StopReason};
+use crate::bridge::{Bridge, BridgeKeys, ChainIdentity, ContractPlace, StopReason};
 use crate::channel::{Channel, Inbox};
 use crate::schema::anchors::DEV_CHAIN_ID;
 use crate::{shutdown, telemetry};
@@ -47,8 +47,11 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         requester: key(args.requester_key_file.as_deref(), "GUARDRAIL_REQUESTER_KEY", dev::REQUESTER)?,
         signer: key(args.signer_key_file.as_deref(), "GUARDRAIL_SIGNER_KEY", dev::SIGNER)?,
     };
+    // Before anything is deployed or written: a journal of another chain stops it here.
+    ChainIdentity::check_chain(&globals.journal_path(), &provider).await?;
     let located = globals.locate_or_deploy(&provider, config.chain.contract.map(|address| address.0)).await?;
-    let mut bridge = Bridge::start(config, keys, inbox, &globals.journal_path(), provider, located.contract).await?;
+    let place = ContractPlace { contract: located.contract, first_block: located.from_block };
+    let mut bridge = Bridge::start(config, keys, inbox, &globals.journal_path(), provider, place).await?;
     eprintln!(
         "bridge ready: channel {}, contract {} on chain {chain_id}, requester {}",
         globals.channel_dir().display(),

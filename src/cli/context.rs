@@ -20,20 +20,27 @@ use crate::schema::hex;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Globals {
     /// Where agent_config.yaml, tool_config.yaml, bridge_config.yaml and scenarios/ are
-    #[arg(long, global = true, env = "GUARDRAIL_CONFIG_DIR", default_value = "config", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "GUARDRAIL_CONFIG_DIR",
+        default_value = "config",
+        value_name = "DIR"
+    )]
     pub config_dir: PathBuf,
     /// The channel that agent, bridge and approvers share [default: ipc_channel]
-    #[arg(long, global = true, env = "GUARDRAIL_CHANNEL", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Global options", env = "GUARDRAIL_CHANNEL", value_name = "DIR")]
     pub channel: Option<PathBuf>,
     /// The chain: http(s)://, ws(s):// or the path of an IPC socket [default: http://127.0.0.1:8545]
-    #[arg(long, global = true, env = "GUARDRAIL_RPC_URL", value_name = "URL")]
+    #[arg(long, global = true, help_heading = "Global options", env = "GUARDRAIL_RPC_URL", value_name = "URL")]
     pub rpc_url: Option<String>,
     /// Everything a process keeps: journal, checkpoints, evidence, logs [default: .guardrail]
-    #[arg(long, global = true, env = "GUARDRAIL_STATE_DIR", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Global options", env = "GUARDRAIL_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
-/// On Anvil's dev chain: who is who (DESIGN section 3).
+/// On Anvil's dev chain: who is who (README).
 pub mod dev {
     pub const REQUESTER: usize = 0;
     pub const OPERATIONS: [usize; 2] = [1, 3];
@@ -61,6 +68,16 @@ pub struct Located {
 }
 
 impl Globals {
+    /// The options that were given, for a command line that reaches the same set-up.
+    pub fn flags(&self) -> String {
+        let dir = |name: &str, path: &Option<PathBuf>| {
+            let path = path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+            path.map(|path| format!(" --{name} {}", path.display())).unwrap_or_default()
+        };
+        let url = self.rpc_url.as_ref().map(|url| format!(" --rpc-url {url}")).unwrap_or_default();
+        format!("{}{}{url}", dir("channel", &self.channel), dir("state-dir", &self.state_dir))
+    }
+
     pub fn channel_dir(&self) -> &Path {
         self.channel.as_deref().unwrap_or(Path::new("ipc_channel"))
     }
@@ -211,7 +228,7 @@ impl Globals {
         if !path.exists() {
             return Ok(None);
         }
-        let anchors: TrustAnchors = crate::config::load_yaml(path, "GUARDRAIL_ANCHORS").or_exit(Exit::Usage)?;
+        let anchors: TrustAnchors = crate::config::load_yaml_pinned(path).or_exit(Exit::Usage)?;
         anchors.validate().or_exit(Exit::Usage)?;
         Ok(Some(anchors))
     }

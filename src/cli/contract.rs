@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use crate::contract::artifact::{Artifact, ArtifactError};
 
 /// Compile the contract, and compare what is deployed with its source
@@ -44,7 +45,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let artifact = compiled.map_err(artifact_error)?;
     match &args.command {
         ContractCommand::Build { check: false } => {
-            println!("{}", artifact.write(&args.contracts).map_err(artifact_error)?.display());
+            outln!("{}", artifact.write(&args.contracts).map_err(artifact_error)?.display())?;
             Ok(Exit::Done)
         }
         ContractCommand::Build { check: true } => {
@@ -65,12 +66,12 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
             let code = provider.get_code_at(address).await.or_exit(Exit::Unreachable)?;
             let same = artifact.is_code(&code).map_err(artifact_error)?;
             if *json {
-                println!("{}", json!({"address": address, "code_bytes": code.len(), "matches_source": same}));
+                outln!("{}", json!({"address": address, "code_bytes": code.len(), "matches_source": same}))?;
             } else if same {
-                println!(
+                outln!(
                     "{address}: the deployed code is what the sources give ({} bytes, immutables aside)",
                     code.len()
-                );
+                )?;
             }
             if same {
                 return Ok(Exit::Done);

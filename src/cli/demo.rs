@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Globals, Located};
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::pending::describe;
 use super::requests::{self, OnChain};
 use super::screen::Paint;
@@ -163,8 +164,8 @@ async fn play(
         };
     }
     say(paint, "4/4  what the chain says");
-    audit::run(globals, &audit::Args { json: false }).await?;
     cast_logs(globals, args, located).await?;
+    audit::run(globals, &audit::Args { json: false }).await?;
     Ok(last)
 }
 
@@ -320,7 +321,7 @@ async fn cast_logs(globals: &Globals, args: &Args, located: Located) -> Result<(
             format!("cast failed: {}", String::from_utf8_lossy(&output.stderr)),
         ));
     }
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    outln!("{}", String::from_utf8_lossy(&output.stdout).trim_end())?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::context::{Globals, dev, dev_setup, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::transact;
 use crate::contract::Setup;
 use crate::crypto::SigningKey;
@@ -67,9 +68,9 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         })?;
     let located = globals.deploy(provider, &key, &setup).await?;
     if args.json {
-        println!("{}", json!({"contract": located.contract, "block_number": located.from_block, "chain_id": chain_id}));
+        outln!("{}", json!({"contract": located.contract, "block_number": located.from_block, "chain_id": chain_id}))?;
     } else {
-        println!("{}", located.contract);
+        outln!("{}", located.contract)?;
     }
     Ok(Exit::Done)
 }

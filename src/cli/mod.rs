@@ -12,6 +12,7 @@ mod demo;
 mod deploy;
 mod error;
 mod node;
+mod out;
 mod pending;
 mod requests;
 mod run;
@@ -79,6 +80,8 @@ pub fn main() -> ExitCode {
     };
     match runtime.block_on(dispatch(&cli)) {
         Ok(exit) => exit.into(),
+        // Done is no failure: whoever read the output has seen enough.
+        Err(error) if error.exit == Exit::Done => Exit::Done.into(),
         Err(error) => {
             eprintln!("{error}");
             error.exit.into()

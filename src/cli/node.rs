@@ -1,5 +1,6 @@
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use crate::node::{self, Node, NodeConfig, NodeError};
 use crate::{shutdown, telemetry};
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 /// Run Anvil as anvil.toml says; the chain survives a restart
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The chain's settings
     #[arg(long, default_value = "anvil.toml", value_name = "FILE")]
     pub file: PathBuf,
     /// Where npm put Anvil, if it is not on PATH
@@ -20,7 +22,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let stop = shutdown::on_signal()?;
     let config = NodeConfig::load(&args.file).or_exit(Exit::Usage)?;
     let mut node = start(globals, &config, &args.contracts).await?;
-    println!("{}", node.url());
+    outln!("{}", node.url())?;
     eprintln!(
         "chain id {}, state in {}; Ctrl-C stops it",
         config.chain_id,

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::context::Globals;
 use super::error::{CommandError, Exit};
+use super::out::outln;
 use super::requests::{self, OnChain};
 use crate::contract;
 use crate::schema::anchors::EpochAnchors;
@@ -41,7 +42,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
                 "quorum": epoch.line_for(risk(r)).map(|line| &line.quorum),
             }));
         }
-        println!("{}", serde_json::Value::Array(rows));
+        outln!("{}", serde_json::Value::Array(rows))?;
         return Ok(Exit::Done);
     }
     if waiting.is_empty() {
@@ -50,8 +51,8 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
     }
     for r in &waiting {
         let votes = requests::votes_in_channel(&channel, r.id)?;
-        println!(
-            "{}  {}  risk {}  {}  {}  {} of the votes: {}",
+        outln!(
+            "{}  {}  risk {}  {}  {}  votes so far: {}; {}",
             r.request_id,
             r.tool_name,
             risk(r),
@@ -62,7 +63,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
             },
             votes.len(),
             quorum_text(&epoch, risk(r)),
-        );
+        )?;
     }
     eprintln!(
         "decide with: guardrail approve ID    guardrail deny ID --reason TEXT    (guardrail show ID for the whole request)"
@@ -85,13 +86,13 @@ pub async fn show(globals: &Globals, args: &ShowArgs) -> Result<Exit, CommandErr
     };
     let epoch = contract::read_epoch(&provider, located.contract).await.map_err(crate::bridge::BridgeError::from)?;
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({"authorization_id": found.id, "status": found.status.as_str(), "expires_at": found.expires_at_s,
                 "epoch": found.epoch, "requester": found.requester, "request": request.tree()})
-        );
+        )?;
     } else {
-        println!("{}", describe(&found, &request, &epoch));
+        outln!("{}", describe(&found, &request, &epoch))?;
     }
     Ok(Exit::Done)
 }
@@ -129,7 +130,7 @@ pub fn describe(found: &OnChain, request: &AuthRequest, epoch: &EpochAnchors) ->
         summary = summary(request),
         risk = request.risk_score,
         quorum = quorum_text(epoch, request.risk_score),
-        left = time_left(found.expires_at_s),
+        left = if found.status.is_open() { time_left(found.expires_at_s) } else { "over".to_owned() },
         status = found.status.as_str(),
         users = printable(&impact.users_affected),
         downtime = printable(&impact.downtime_risk),

@@ -9,14 +9,16 @@ use serde_json::json;
 use super::anchors;
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::pending::printable;
 use super::screen::{JsonLines, Screen};
 use crate::channel::Channel;
+use crate::config::ConfigError;
 use crate::evidence::Verifier;
 use crate::graph::config::Provider;
 use crate::graph::{
     Agent, AgentConfig, AgentError, AgentParts, AtInterrupt, CheckpointId, CheckpointStore, EventSink, ExitCode, Graph,
-    Operator, OperatorQuestion, RunEnd, RunEndReason, ThreadId, VerifierSource,
+    Operator, OperatorQuestion, RunEnd, RunEndReason, StoreError, ThreadId, VerifierSource,
 };
 use crate::llm::{Planner, ScriptedPlanner};
 use crate::tools::{Registry, ToolConfig, Workspace};
@@ -100,7 +102,8 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let tool_path = globals.config_dir.join("tool_config.yaml");
     let tools: ToolConfig = crate::config::load_yaml(&tool_path, "GUARDRAIL_TOOLS").or_exit(Exit::Usage)?;
     let workspace = args.workspace.clone().unwrap_or_else(|| config.workspace.0.clone());
-    let events: Arc<dyn EventSink> = if args.json { Arc::new(JsonLines) } else { Arc::new(Screen::new(args.debug)) };
+    let events: Arc<dyn EventSink> =
+        if args.json { Arc::new(JsonLines) } else { Arc::new(Screen::new(args.debug, globals.flags())) };
     let operator: Option<Arc<dyn Operator>> = (std::io::stdin().is_terminal() && std::io::stderr().is_terminal())
         .then(|| Arc::new(Terminal) as Arc<dyn Operator>);
     let parts = AgentParts {
@@ -128,7 +131,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         (None, None) => return Err(CommandError::message(Exit::Usage, "give --prompt or --resume")),
     };
     let end = end.map_err(agent_error)?;
-    report(&end, args.json);
+    report(&end, args.json)?;
     Ok(exit_of(end.exit_code()))
 }
 
@@ -143,9 +146,11 @@ fn with_agent_paths(globals: &Globals, config: &AgentConfig, state_dir: &Path, c
 
 fn agent_config(globals: &Globals, path: Option<&Path>) -> Result<AgentConfig, CommandError> {
     let path = path.map_or_else(|| globals.config_dir.join("agent_config.yaml"), Path::to_owned);
-    let config: AgentConfig = crate::config::load_yaml(&path, "GUARDRAIL_AGENT")
-        .or_exit(Exit::Usage)
-        .map_err(|error| error.hint("give the file with --config, or its directory with --config-dir"))?;
+    let config: AgentConfig = crate::config::load_yaml(&path, "GUARDRAIL_AGENT").map_err(|error| match error {
+        ConfigError::Read { .. } => CommandError::new(Exit::Usage, error)
+            .hint("give the file with --config, or its directory with --config-dir"),
+        _ => CommandError::new(Exit::Usage, error),
+    })?;
     config.validate().or_exit(Exit::Usage)?;
     Ok(config)
 }
@@ -177,7 +182,7 @@ impl VerifierSource for Pinned {
     async fn open(&self) -> Result<Verifier, String> {
         let text = |error: CommandError| {
             let hints: Vec<String> = error.hints.iter().map(|hint| format!("; {hint}")).collect();
-            format!("{:#}{}", error.error, hints.concat())
+            format!("{}{}", error.error, hints.concat())
         };
         let endpoint = self.globals.connect().await.map_err(text)?;
         let anchors = anchors::pinned_or_dev(&self.globals, &self.anchors, &endpoint).await.map_err(text)?;
@@ -208,10 +213,10 @@ impl Operator for Terminal {
     }
 }
 
-fn report(end: &RunEnd, json: bool) {
+fn report(end: &RunEnd, json: bool) -> Result<(), CommandError> {
     if let Some(answer) = end.answer() {
         if !json {
-            println!("{}", answer.trim_end());
+            outln!("{}", answer.trim_end())?;
         }
     } else {
         eprintln!("{}", end_text(&end.reason));
@@ -223,6 +228,7 @@ fn report(end: &RunEnd, json: bool) {
         let names: Vec<&str> = end.state.reviews.iter().map(|item| item.tool_name.as_str()).collect();
         eprintln!("for review: {}", names.join(", "));
     }
+    Ok(())
 }
 
 fn end_text(reason: &RunEndReason) -> String {
@@ -243,6 +249,9 @@ fn end_text(reason: &RunEndReason) -> String {
         RunEndReason::RunTimeout { limit_s } => format!("stopped: the run took longer than {limit_s} s"),
         RunEndReason::BridgeUnreachable { reason } => format!("the bridge does not answer: {}", printable(reason)),
         RunEndReason::Unverified { reason } => format!("no answer verified: {}", printable(reason)),
+        RunEndReason::NoVerifier { reason } => {
+            format!("no answer could be verified, so nothing was asked: {}", printable(reason))
+        }
     }
 }
 
@@ -260,7 +269,9 @@ fn exit_of(code: ExitCode) -> Exit {
 
 fn agent_error(error: AgentError) -> CommandError {
     let exit = match &error {
-        AgentError::Config(_) | AgentError::Unfinished { .. } => Exit::Usage,
+        AgentError::Config(_)
+        | AgentError::Unfinished { .. }
+        | AgentError::Store(StoreError::NoCheckpoint(_) | StoreError::NoThread(_)) => Exit::Usage,
         AgentError::Verifier { .. } => Exit::Unreachable,
         AgentError::Graph(_)
         | AgentError::Store(_)
@@ -281,31 +292,36 @@ pub fn checkpoints(globals: &Globals, args: &CheckpointsArgs) -> Result<Exit, Co
         CheckpointsCommand::List { thread: None, json } => {
             for (thread, count) in store.threads().or_exit(Exit::Failed)? {
                 if *json {
-                    println!("{}", json!({"thread": thread, "checkpoints": count}));
+                    outln!("{}", json!({"thread": thread, "checkpoints": count}))?;
                 } else {
-                    println!("{thread}  {count} checkpoints");
+                    outln!("{thread}  {count} checkpoints")?;
                 }
             }
         }
         CheckpointsCommand::List { thread: Some(thread), json } => {
-            for row in store.list(thread).or_exit(Exit::Failed)? {
+            let rows = store.list(thread).or_exit(Exit::Failed)?;
+            if rows.is_empty() {
+                return Err(CommandError::message(Exit::Usage, format!("there is no thread {thread}"))
+                    .hint("`guardrail checkpoints list` shows the threads"));
+            }
+            for row in rows {
                 if *json {
-                    println!("{}", serde_json::to_string(&row).or_exit(Exit::Failed)?);
+                    outln!("{}", serde_json::to_string(&row).or_exit(Exit::Failed)?)?;
                 } else {
                     let after = row.node.map_or_else(|| "the prompt".to_owned(), |node| node.to_string());
-                    println!("{}  {}  after {after}, next {}", row.id, row.created_at, row.next);
+                    outln!("{}  {}  after {after}, next {}", row.id, row.created_at, row.next)?;
                 }
             }
         }
         CheckpointsCommand::Show { id } => {
             let checkpoint = store.get(id).or_exit(Exit::Usage)?;
-            println!("{}", serde_json::to_string_pretty(&checkpoint.state).or_exit(Exit::Failed)?);
+            outln!("{}", serde_json::to_string_pretty(&checkpoint.state).or_exit(Exit::Failed)?)?;
         }
     }
     Ok(Exit::Done)
 }
 
 pub fn graph(_args: &GraphArgs) -> Result<Exit, CommandError> {
-    print!("{}", Graph::standard().or_exit(Exit::Failed)?.to_mermaid());
+    outln!("{}", Graph::standard().or_exit(Exit::Failed)?.to_mermaid().trim_end())?;
     Ok(Exit::Done)
 }

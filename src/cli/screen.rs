@@ -1,6 +1,6 @@
 //! What a run looks like on a terminal: one line or two an event, what matters in colour.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub struct Paint {
 
 impl Paint {
     pub fn for_stderr() -> Self {
-        Paint { on: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) }
+        Paint { on: crate::telemetry::colours() }
     }
 
     fn code(self, code: &str, text: &str) -> String {
@@ -54,17 +54,19 @@ pub struct Screen {
     paint: Paint,
     /// Nodes and checkpoints too.
     debug: bool,
+    /// What another terminal needs to reach the same set-up, each with a space before it.
+    flags: String,
 }
 
 impl Screen {
-    pub fn new(debug: bool) -> Self {
-        Screen { paint: Paint::for_stderr(), debug }
+    pub fn new(debug: bool, flags: String) -> Self {
+        Screen { paint: Paint::for_stderr(), debug, flags }
     }
 }
 
 impl EventSink for Screen {
     fn emit(&self, event: &AgentEvent) {
-        let Some(text) = line(self.paint, self.debug, event) else { return };
+        let Some(text) = line(self.paint, self.debug, &self.flags, event) else { return };
         // A closed terminal must not stop a run.
         if writeln!(std::io::stderr().lock(), "{text}").is_err() {
             tracing::debug!(target: "guardrail::cli", "stderr is closed");
@@ -86,7 +88,7 @@ impl EventSink for JsonLines {
     }
 }
 
-fn line(paint: Paint, debug: bool, event: &AgentEvent) -> Option<String> {
+fn line(paint: Paint, debug: bool, flags: &str, event: &AgentEvent) -> Option<String> {
     let text = match event {
         AgentEvent::Started { checkpoint, planner } => {
             format!(
@@ -154,7 +156,7 @@ fn line(paint: Paint, debug: bool, event: &AgentEvent) -> Option<String> {
         AgentEvent::Waiting { request_id, what: WaitingFor::Decision, until } => {
             let left_s = until.unix_s().saturating_sub(Timestamp::now().unix_s());
             format!(
-                "{} for a decision, {left_s} s left · guardrail approve {request_id} · guardrail deny {request_id} --reason …",
+                "{} for a decision, {left_s} s left\n        guardrail{flags} approve {request_id}\n        guardrail{flags} deny {request_id} --reason …",
                 paint.attention("waits  ")
             )
         }
@@ -173,14 +175,16 @@ fn line(paint: Paint, debug: bool, event: &AgentEvent) -> Option<String> {
                 who.join(" and ")
             )
         }
-        AgentEvent::DecisionVerified { refusal, tx_hash, block_number, .. } => {
+        AgentEvent::DecisionVerified { refusal, approvers, tx_hash, block_number, .. } => {
+            let by: Vec<String> =
+                approvers.iter().filter(|a| !a.is_zero()).map(|a| format!(" by {}", a.to_checksum(None))).collect();
             let why = refusal.as_ref().map(|(_, reason)| printable(reason)).unwrap_or_default();
             let place = if tx_hash.is_zero() {
                 String::new()
             } else {
                 format!("\n        transaction {tx_hash}, block {block_number}")
             };
-            format!("{} {why}{place}", paint.bad("DENIED "))
+            format!("{}{}: {why}{place}", paint.bad("DENIED"), by.concat())
         }
         AgentEvent::AuthorizationEnded { reason, .. } => format!("{} {}", paint.bad("no decision:"), printable(reason)),
         AgentEvent::ClaimDrawn { .. } | AgentEvent::ConsumeAsked { .. } => {

@@ -7,6 +7,7 @@ use alloy::sol_types::SolCall;
 
 use super::context::{Globals, Located, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::out::outln;
 use super::pending::describe;
 use super::requests::{self, OnChain};
 use super::transact;
@@ -91,10 +92,10 @@ async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &Ke
         })?;
         if on_chain {
             let hash = ballot.send(&provider, &key).await?;
-            println!("{word}: {voter} ({role}), in transaction {hash}");
+            outln!("{word}: {voter} ({role}), in transaction {hash}")?;
         } else {
             channel.publish_vote(&ballot.sign(&key)?)?;
-            println!("{word}: {voter} ({role}), signed and handed to the bridge");
+            outln!("{word}: {voter} ({role}), signed and handed to the bridge")?;
         }
     }
     Ok(Exit::Done)

@@ -60,6 +60,14 @@ pub fn load_yaml<T: DeserializeOwned + Serialize>(path: &Path, env_prefix: &str)
     load_yaml_with(path, env_prefix, variables)
 }
 
+/// Reads `path` into `T`, and nothing else: what a verifier pins must not move with the environment.
+///
+/// # Errors
+/// As [`load_yaml`], of the file alone.
+pub fn load_yaml_pinned<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    parse(path, &read_limited(path)?)
+}
+
 /// [`load_yaml`] with the environment as an argument.
 ///
 /// # Errors

@@ -78,6 +78,19 @@ impl ChainStatus {
         }
     }
 
+    /// Whether time still matters: undecided, or approved and not consumed.
+    pub const fn is_open(self) -> bool {
+        match self {
+            ChainStatus::Pending | ChainStatus::Approved => true,
+            ChainStatus::None
+            | ChainStatus::Denied
+            | ChainStatus::Consumed
+            | ChainStatus::Recorded
+            | ChainStatus::Cancelled
+            | ChainStatus::Expired => false,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             ChainStatus::None => "none",

@@ -6,11 +6,14 @@
 pub mod block;
 pub mod endpoint;
 pub mod trie;
+pub mod verdict;
 pub mod verify;
 mod votes;
 
 pub use block::BlockProofs;
 pub use endpoint::{Endpoint, EndpointError};
-pub use verify::{
-    Clock, DenialKind, VerifiedApproval, VerifiedConsumption, VerifiedDecision, VerifiedDenial, Verifier, VerifyFailure,
+pub use verdict::{
+    ChainVerdict, Clock, DenialKind, VerifiedApproval, VerifiedConsumption, VerifiedDecision, VerifiedDenial,
+    VerifyFailure,
 };
+pub use verify::Verifier;

@@ -6,7 +6,7 @@ use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, TxKind};
 use alloy::sol_types::SolCall;
 
-use super::verify::VerifyFailure;
+use super::verdict::VerifyFailure;
 use crate::crypto::{self, SigningDomain, abi};
 use crate::schema::anchors::{EpochAnchors, TrustAnchors};
 use crate::schema::{AuthRequest, AuthorizationId, Evidence, EvidenceVote, VoteProof};

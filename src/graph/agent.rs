@@ -227,9 +227,14 @@ impl Agent {
                 self.save_position(&run, &mut at)?;
             }
             let mut state = at.state.clone();
-            match self.step(&run, node, &at.saved, &mut state).await? {
-                Step::Done => {}
-                Step::Leave(reason) => return self.finish(&run, at, Some(reason)),
+            match self.step(&run, node, &at.saved, &mut state).await {
+                Ok(Step::Done) => {}
+                Ok(Step::Leave(reason)) => return self.finish(&run, at, Some(reason)),
+                // Before its node began: the checkpoint stands, and a resumed run tries again.
+                Err(AgentError::Verifier { reason }) => {
+                    return self.finish(&run, at, Some(RunEndReason::NoVerifier { reason }));
+                }
+                Err(error) => return Err(error),
             }
             at.next = self.graph.next(node, node.router().decide(&state))?;
             at.state = state;

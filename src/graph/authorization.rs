@@ -63,7 +63,9 @@ impl Agent {
             AtInterrupt::Wait => {}
         }
         let until = self.decision_deadline(run, &request);
-        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Decision, until });
+        // What approvers have; the answer to an expiry may come a moment later.
+        let decided_by = after(request.timestamp, self.parts.authorization_timeout);
+        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Decision, until: decided_by });
         let waited = self.parts.channel.wait_response(id, ResponseKind::Decision, instant_of(until), run.stop).await?;
         Ok(match waited {
             Waited::Found(bytes) => Arrival::Response(bytes),

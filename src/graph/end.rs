@@ -57,6 +57,8 @@ pub enum RunEndReason {
     BridgeUnreachable { reason: String },
     /// Answers about the consumption came, and none of them verified.
     Unverified { reason: String },
+    /// No answer could have been checked, so nothing was asked: no anchors, no endpoint, another chain.
+    NoVerifier { reason: String },
 }
 
 /// The end of a run and the checkpoint to go on from.
@@ -68,7 +70,7 @@ pub struct RunEnd {
     pub state: AgentState,
 }
 
-/// Exit codes of DESIGN section 9.
+/// Exit codes, as the README lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -91,7 +93,8 @@ impl RunEnd {
             | RunEndReason::Stopped
             | RunEndReason::RunTimeout { .. }
             | RunEndReason::BridgeUnreachable { .. }
-            | RunEndReason::Unverified { .. } => None,
+            | RunEndReason::Unverified { .. }
+            | RunEndReason::NoVerifier { .. } => None,
         }
     }
 
@@ -103,7 +106,8 @@ impl RunEnd {
             | RunEndReason::Stopped
             | RunEndReason::RunTimeout { .. }
             | RunEndReason::BridgeUnreachable { .. }
-            | RunEndReason::Unverified { .. } => true,
+            | RunEndReason::Unverified { .. }
+            | RunEndReason::NoVerifier { .. } => true,
         }
     }
 
@@ -119,7 +123,7 @@ impl RunEnd {
             RunEndReason::Interrupted => ExitCode::Done,
             RunEndReason::Stopped => ExitCode::Failed,
             RunEndReason::RunTimeout { .. } => ExitCode::Expired,
-            RunEndReason::BridgeUnreachable { .. } => ExitCode::Unreachable,
+            RunEndReason::BridgeUnreachable { .. } | RunEndReason::NoVerifier { .. } => ExitCode::Unreachable,
             RunEndReason::Unverified { .. } => ExitCode::VerificationFailed,
         }
     }
@@ -198,6 +202,7 @@ mod tests {
             (RunEndReason::RunTimeout { limit_s: 1 }, None, 4, true),
             (RunEndReason::BridgeUnreachable { reason: "x".to_owned() }, approved(), 6, true),
             (RunEndReason::Unverified { reason: "x".to_owned() }, approved(), 5, true),
+            (RunEndReason::NoVerifier { reason: "x".to_owned() }, None, 6, true),
         ] {
             let end = end(reason, authorization);
             assert_eq!((end.exit_code() as u8, end.can_go_on()), (code, goes_on), "{:?}", end.reason);

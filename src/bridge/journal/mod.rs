@@ -4,134 +4,23 @@
 //! about: a request before its transaction, a transaction before its broadcast, a response
 //! before its file. Any SQLite tool reads it, also while the bridge runs.
 
+mod sql;
+mod writes;
+
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use alloy::primitives::{Address, B256, Bytes};
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use self::sql::{SCHEMA, SqlAddress, SqlDigest, SqlFee, SqlHash, SqlId, SqlRequestId};
+pub use self::writes::Writes;
 use super::BridgeError;
 use super::fees::Fees;
 use crate::schema::message::Note;
 use crate::schema::{AuthRequest, AuthorizationId, Outcome, RequestId, RequestState, Sha256Digest};
 
 const VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY,
-    authorization_id TEXT NOT NULL UNIQUE,
-    request_hash TEXT NOT NULL,
-    request BLOB NOT NULL,
-    requester TEXT NOT NULL,
-    expires_at INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    slot INTEGER NOT NULL,
-    received_at_ms INTEGER NOT NULL
-) STRICT;
-CREATE INDEX requests_by_state ON requests (state, received_at_ms);
-CREATE TABLE votes (
-    authorization_id TEXT NOT NULL,
-    approver TEXT NOT NULL,
-    approve INTEGER NOT NULL,
-    note TEXT NOT NULL,
-    signature BLOB NOT NULL,
-    state TEXT NOT NULL,
-    PRIMARY KEY (authorization_id, approver, approve)
-) STRICT;
-CREATE TABLE chain_votes (
-    authorization_id TEXT NOT NULL,
-    approver TEXT NOT NULL,
-    approve INTEGER NOT NULL,
-    note TEXT NOT NULL,
-    tx_hash TEXT NOT NULL,
-    PRIMARY KEY (authorization_id, approver, approve)
-) STRICT;
-CREATE TABLE consumes (
-    request_id TEXT NOT NULL,
-    claim TEXT NOT NULL,
-    state TEXT NOT NULL,
-    PRIMARY KEY (request_id, claim)
-) STRICT;
-CREATE TABLE outcomes (
-    request_id TEXT PRIMARY KEY,
-    claim TEXT NOT NULL,
-    outcome INTEGER NOT NULL,
-    outcome_hash TEXT NOT NULL,
-    state TEXT NOT NULL
-) STRICT;
-CREATE TABLE events (
-    authorization_id TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    tx_hash TEXT NOT NULL,
-    block_hash TEXT NOT NULL,
-    block_number INTEGER NOT NULL,
-    data TEXT NOT NULL,
-    PRIMARY KEY (authorization_id, kind)
-) STRICT;
-CREATE TABLE nonces (
-    nonce INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL,
-    state TEXT NOT NULL,
-    first_sent_ms INTEGER NOT NULL,
-    mined_hash TEXT
-) STRICT;
-CREATE TABLE attempts (
-    nonce INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    tx_hash TEXT NOT NULL UNIQUE,
-    raw BLOB NOT NULL,
-    max_fee_wei TEXT NOT NULL,
-    priority_fee_wei TEXT NOT NULL,
-    signed_at_ms INTEGER NOT NULL,
-    PRIMARY KEY (nonce, attempt)
-) STRICT;
-CREATE TABLE items (
-    nonce INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    authorization_id TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    PRIMARY KEY (nonce, position)
-) STRICT;
-CREATE INDEX items_by_id ON items (authorization_id);
-CREATE TABLE responses (
-    name TEXT PRIMARY KEY,
-    request_id TEXT NOT NULL,
-    bytes BLOB NOT NULL,
-    slot INTEGER NOT NULL,
-    published INTEGER NOT NULL
-) STRICT;
-CREATE INDEX responses_by_request ON responses (request_id);
-CREATE INDEX responses_unpublished ON responses (published) WHERE published = 0;
-";
-
-macro_rules! text_sql {
-    ($wrapper:ident, $type:ty) => {
-        /// A value that the journal keeps in its one text spelling.
-        pub(super) struct $wrapper(pub $type);
-        impl ToSql for $wrapper {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.0.to_string().into())
-            }
-        }
-        impl FromSql for $wrapper {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                let text = value.as_str()?;
-                text.parse()
-                    .map($wrapper)
-                    .map_err(|_| FromSqlError::Other(format!("not a {}: {text}", stringify!($type)).into()))
-            }
-        }
-    };
-}
-text_sql!(SqlId, AuthorizationId);
-text_sql!(SqlRequestId, RequestId);
-text_sql!(SqlDigest, Sha256Digest);
-text_sql!(SqlHash, B256);
-text_sql!(SqlAddress, Address);
-text_sql!(SqlFee, u128);
 
 /// A request as the journal holds it.
 #[derive(Clone, Debug)]
@@ -244,6 +133,14 @@ impl Journal {
     /// # Errors
     /// [`BridgeError::JournalVersion`] for a file that another version wrote.
     pub fn open(path: &Path) -> Result<Self, BridgeError> {
+        // SQLite would create it with the umask's mode; -wal and -shm take the mode of the file itself.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| BridgeError::Io { what: format!("cannot open {}", path.display()), source })?;
         let db = Connection::open(path)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
@@ -589,229 +486,5 @@ impl ItemEvent {
             ItemEvent::Consumed => "consumed",
             ItemEvent::Recorded => "recorded",
         }
-    }
-}
-
-/// Writes of one journal transaction.
-pub struct Writes<'a> {
-    tx: &'a Transaction<'a>,
-}
-
-impl Writes<'_> {
-    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, BridgeError> {
-        Ok(self.tx.prepare_cached(sql)?.execute(params)?)
-    }
-
-    pub fn set_meta(&self, key: &str, value: &str) -> Result<(), BridgeError> {
-        self.run("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2", [key, value])?;
-        Ok(())
-    }
-
-    pub fn insert_request(&self, r: &JournalRequest, bytes: &[u8], received_at_ms: i64) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            params![
-                SqlRequestId(r.request.request_id.clone()),
-                SqlId(r.authorization_id),
-                SqlDigest(r.request_hash),
-                bytes,
-                SqlAddress(r.requester),
-                r.expires_at_s as i64,
-                r.epoch as i64,
-                r.state.as_str(),
-                r.slot,
-                received_at_ms
-            ],
-        )?;
-        Ok(())
-    }
-
-    pub fn set_state(&self, id: AuthorizationId, state: RequestState) -> Result<(), BridgeError> {
-        self.run("UPDATE requests SET state = ?2 WHERE authorization_id = ?1", params![SqlId(id), state.as_str()])?;
-        Ok(())
-    }
-
-    /// Moves a request that is not on chain yet to another epoch, which changes its id.
-    pub fn set_epoch(&self, old: AuthorizationId, new: AuthorizationId, epoch: u64) -> Result<(), BridgeError> {
-        self.run(
-            "UPDATE requests SET authorization_id = ?2, epoch = ?3 WHERE authorization_id = ?1",
-            params![SqlId(old), SqlId(new), epoch as i64],
-        )?;
-        Ok(())
-    }
-
-    pub fn insert_vote(&self, vote: &HeldVote) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO votes VALUES (?1, ?2, ?3, ?4, ?5, 'held') ON CONFLICT DO NOTHING",
-            params![
-                SqlId(vote.id),
-                SqlAddress(vote.approver),
-                vote.approve,
-                vote.note.as_str(),
-                vote.signature.as_ref()
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// What became of held votes: `done` once the chain counted them or no longer can, `refused` where it would not.
-    pub fn close_votes(&self, id: AuthorizationId, state: &str) -> Result<(), BridgeError> {
-        self.run(
-            "UPDATE votes SET state = ?2 WHERE authorization_id = ?1 AND state = 'held'",
-            params![SqlId(id), state],
-        )?;
-        Ok(())
-    }
-
-    pub fn insert_chain_vote(&self, id: AuthorizationId, vote: &ChainVote) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO chain_votes VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET note = ?4, tx_hash = ?5",
-            params![SqlId(id), SqlAddress(vote.approver), vote.approve, vote.note.as_str(), SqlHash(vote.tx_hash)],
-        )?;
-        self.run(
-            "UPDATE votes SET state = 'done' WHERE authorization_id = ?1 AND approver = ?2 AND approve = ?3",
-            params![SqlId(id), SqlAddress(vote.approver), vote.approve],
-        )?;
-        Ok(())
-    }
-
-    pub fn insert_consume(&self, id: &RequestId, claim: Sha256Digest) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO consumes VALUES (?1, ?2, 'waiting') ON CONFLICT DO NOTHING",
-            params![SqlRequestId(id.clone()), SqlDigest(claim)],
-        )?;
-        Ok(())
-    }
-
-    pub fn close_consume(&self, id: &RequestId, claim: Sha256Digest) -> Result<(), BridgeError> {
-        self.run(
-            "UPDATE consumes SET state = 'done' WHERE request_id = ?1 AND claim = ?2",
-            params![SqlRequestId(id.clone()), SqlDigest(claim)],
-        )?;
-        Ok(())
-    }
-
-    pub fn insert_outcome(
-        &self,
-        id: &RequestId,
-        claim: Sha256Digest,
-        outcome: Outcome,
-        hash: Sha256Digest,
-    ) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO outcomes VALUES (?1, ?2, ?3, ?4, 'waiting') ON CONFLICT DO NOTHING",
-            params![SqlRequestId(id.clone()), SqlDigest(claim), outcome.code(), SqlDigest(hash)],
-        )?;
-        Ok(())
-    }
-
-    pub fn close_outcome(&self, id: &RequestId) -> Result<(), BridgeError> {
-        self.run("UPDATE outcomes SET state = 'done' WHERE request_id = ?1", params![SqlRequestId(id.clone())])?;
-        Ok(())
-    }
-
-    pub fn set_event(&self, id: AuthorizationId, kind: ItemEvent, event: &ChainEvent) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET tx_hash = ?3, block_hash = ?4, block_number = ?5, data = ?6",
-            params![
-                SqlId(id),
-                kind.as_str(),
-                SqlHash(event.tx_hash),
-                SqlHash(event.block_hash),
-                event.block_number as i64,
-                event.data
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// Forgets what the chain forgot of a request: its events, the votes it had counted.
-    pub fn forget(&self, r: &JournalRequest) -> Result<(), BridgeError> {
-        let id = r.authorization_id;
-        self.run("DELETE FROM events WHERE authorization_id = ?1", params![SqlId(id)])?;
-        self.run("DELETE FROM chain_votes WHERE authorization_id = ?1", params![SqlId(id)])?;
-        self.run("UPDATE votes SET state = 'held' WHERE authorization_id = ?1 AND state = 'done'", params![SqlId(id)])?;
-        let request_id = SqlRequestId(r.request.request_id.clone());
-        self.run("UPDATE consumes SET state = 'waiting' WHERE request_id = ?1", params![request_id])?;
-        self.run("UPDATE outcomes SET state = 'waiting' WHERE request_id = ?1", params![request_id])?;
-        self.run("DELETE FROM responses WHERE request_id = ?1", params![request_id])?;
-        Ok(())
-    }
-
-    /// Allocates a nonce: the record *is* the allocation, and holds the signed bytes.
-    pub fn insert_nonce(
-        &self,
-        kind: ItemKind,
-        attempt: &Attempt,
-        items: &[AuthorizationId],
-    ) -> Result<(), BridgeError> {
-        let nonce = attempt.nonce as i64;
-        self.run(
-            "INSERT INTO nonces VALUES (?1, ?2, 'open', ?3, NULL)",
-            params![nonce, kind.as_str(), attempt.signed_at_ms],
-        )?;
-        for (position, id) in items.iter().enumerate() {
-            self.run(
-                "INSERT INTO items VALUES (?1, ?2, ?3, ?4)",
-                params![nonce, position as i64, SqlId(*id), kind.as_str()],
-            )?;
-        }
-        self.insert_attempt(attempt, 0)
-    }
-
-    pub fn insert_attempt(&self, attempt: &Attempt, number: usize) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                attempt.nonce as i64,
-                number as i64,
-                SqlHash(attempt.tx_hash),
-                attempt.raw.as_ref(),
-                SqlFee(attempt.fees.max_fee_wei),
-                SqlFee(attempt.fees.priority_fee_wei),
-                attempt.signed_at_ms
-            ],
-        )?;
-        Ok(())
-    }
-
-    pub fn set_mined(&self, nonce: u64, tx_hash: B256) -> Result<(), BridgeError> {
-        self.run(
-            "UPDATE nonces SET state = 'mined', mined_hash = ?2 WHERE nonce = ?1",
-            params![nonce as i64, SqlHash(tx_hash)],
-        )?;
-        Ok(())
-    }
-
-    /// Frees the highest nonce, whose transaction was certainly rejected.
-    pub fn free_nonce(&self, nonce: u64) -> Result<(), BridgeError> {
-        for table in ["items", "attempts", "nonces"] {
-            self.run(&format!("DELETE FROM {table} WHERE nonce = ?1"), [nonce as i64])?;
-        }
-        Ok(())
-    }
-
-    /// Opens again every nonce from `nonce` up: the node rolled back below them.
-    pub fn reopen_nonces_from(&self, nonce: u64) -> Result<usize, BridgeError> {
-        self.run(
-            "UPDATE nonces SET state = 'open', mined_hash = NULL WHERE nonce >= ?1 AND state = 'mined'",
-            [nonce as i64],
-        )
-    }
-
-    /// Keeps a response until it is published; one of the same name stays.
-    pub fn insert_response(&self, response: &StoredResponse) -> Result<(), BridgeError> {
-        self.run(
-            "INSERT INTO responses VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT (name) DO NOTHING",
-            params![response.name, SqlRequestId(response.request_id.clone()), response.bytes, response.slot],
-        )?;
-        Ok(())
-    }
-
-    pub fn set_published(&self, name: &str, published: bool) -> Result<(), BridgeError> {
-        self.run("UPDATE responses SET published = ?2 WHERE name = ?1", params![name, published])?;
-        Ok(())
     }
 }

@@ -1,0 +1,122 @@
+//! Tables, and how values are spelled in them.
+
+use alloy::primitives::{Address, B256};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+use crate::schema::{AuthorizationId, RequestId, Sha256Digest};
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE requests (
+    request_id TEXT PRIMARY KEY,
+    authorization_id TEXT NOT NULL UNIQUE,
+    request_hash TEXT NOT NULL,
+    request BLOB NOT NULL,
+    requester TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    received_at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX requests_by_state ON requests (state, received_at_ms);
+CREATE TABLE votes (
+    authorization_id TEXT NOT NULL,
+    approver TEXT NOT NULL,
+    approve INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    signature BLOB NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (authorization_id, approver, approve)
+) STRICT;
+CREATE TABLE chain_votes (
+    authorization_id TEXT NOT NULL,
+    approver TEXT NOT NULL,
+    approve INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    tx_hash TEXT NOT NULL,
+    PRIMARY KEY (authorization_id, approver, approve)
+) STRICT;
+CREATE TABLE consumes (
+    request_id TEXT NOT NULL,
+    claim TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (request_id, claim)
+) STRICT;
+CREATE TABLE outcomes (
+    request_id TEXT PRIMARY KEY,
+    claim TEXT NOT NULL,
+    outcome INTEGER NOT NULL,
+    outcome_hash TEXT NOT NULL,
+    state TEXT NOT NULL
+) STRICT;
+CREATE TABLE events (
+    authorization_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    tx_hash TEXT NOT NULL,
+    block_hash TEXT NOT NULL,
+    block_number INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (authorization_id, kind)
+) STRICT;
+CREATE TABLE nonces (
+    nonce INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    first_sent_ms INTEGER NOT NULL,
+    mined_hash TEXT
+) STRICT;
+CREATE TABLE attempts (
+    nonce INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    tx_hash TEXT NOT NULL UNIQUE,
+    raw BLOB NOT NULL,
+    max_fee_wei TEXT NOT NULL,
+    priority_fee_wei TEXT NOT NULL,
+    signed_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (nonce, attempt)
+) STRICT;
+CREATE TABLE items (
+    nonce INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    authorization_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    PRIMARY KEY (nonce, position)
+) STRICT;
+CREATE INDEX items_by_id ON items (authorization_id);
+CREATE TABLE responses (
+    name TEXT PRIMARY KEY,
+    request_id TEXT NOT NULL,
+    bytes BLOB NOT NULL,
+    slot INTEGER NOT NULL,
+    published INTEGER NOT NULL
+) STRICT;
+CREATE INDEX responses_by_request ON responses (request_id);
+CREATE INDEX responses_unpublished ON responses (published) WHERE published = 0;
+";
+
+macro_rules! text_sql {
+    ($wrapper:ident, $type:ty) => {
+        /// A value that the journal keeps in its one text spelling.
+        pub(super) struct $wrapper(pub $type);
+        impl ToSql for $wrapper {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.0.to_string().into())
+            }
+        }
+        impl FromSql for $wrapper {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let text = value.as_str()?;
+                text.parse()
+                    .map($wrapper)
+                    .map_err(|_| FromSqlError::Other(format!("not a {}: {text}", stringify!($type)).into()))
+            }
+        }
+    };
+}
+text_sql!(SqlId, AuthorizationId);
+text_sql!(SqlRequestId, RequestId);
+text_sql!(SqlDigest, Sha256Digest);
+text_sql!(SqlHash, B256);
+text_sql!(SqlAddress, Address);
+text_sql!(SqlFee, u128);
