@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::watch::Watch;
-use super::{Channel, ChannelError, RESPONSE_BYTES_MAX, ResponseKind, read_refusal};
+use super::{Channel, ChannelError, Incoming, RESPONSE_BYTES_MAX, ResponseKind, read_refusal};
 use crate::atomic_file::{self, ReadError};
 use crate::schema::{Refusal, RequestId};
 
@@ -25,6 +25,12 @@ pub enum Waited {
 impl Channel {
     fn response_path(&self, id: &RequestId, kind: ResponseKind) -> PathBuf {
         self.responses_dir().join(kind.file_name(id))
+    }
+
+    /// Whether the bridge has taken a message and not finished it. It answers before it lets go
+    /// of the file, so whoever asks this first and then finds no answer may publish again.
+    pub fn is_taken(&self, message: &Incoming) -> bool {
+        self.claimed_dir().join(message.file_name()).exists()
     }
 
     /// Reads a response if it is there. One that is no readable file is quarantined and counts as absent.

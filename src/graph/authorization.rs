@@ -13,7 +13,7 @@ use super::nodes::unusable;
 use super::records::Evidence;
 use super::state::{ActionResult, AgentState, Authorization, RefusalKind, RejectedResponse, push_bounded};
 use super::topology::Node;
-use crate::channel::{ResponseKind, Waited};
+use crate::channel::{Incoming, ResponseKind, Waited};
 use crate::evidence::{Clock, DenialKind, VerifiedApproval, VerifiedDecision, VerifiedDenial, Verifier, VerifyFailure};
 use crate::schema::{AuthRequest, AuthResponse, Refusal, Rule, Timestamp};
 
@@ -50,11 +50,14 @@ impl Agent {
         if let Some(bytes) = self.records.evidence(id, Evidence::Response)? {
             return Ok(Arrival::Stored(bytes));
         }
+        let taken = self.parts.channel.is_taken(&Incoming::Request(id.clone()));
         if let Some(bytes) = self.parts.channel.read_response(id, ResponseKind::Decision)? {
             return Ok(Arrival::Response(bytes));
         }
-        self.parts.channel.publish_request(&request)?;
-        self.emit(AgentEvent::RequestPublished { request_id: id.clone() });
+        if !taken {
+            self.parts.channel.publish_request(&request)?;
+            self.emit(AgentEvent::RequestPublished { request_id: id.clone() });
+        }
         match self.parts.at_interrupt {
             AtInterrupt::Leave => return Ok(Arrival::Leave(RunEndReason::Interrupted)),
             AtInterrupt::Wait => {}
@@ -171,7 +174,7 @@ impl Agent {
 
     fn end_without_decision(&self, state: &mut AgentState, request: &AuthRequest) {
         let limit_s = self.parts.authorization_timeout.as_secs();
-        let taken = self.parts.channel.claimed_request_path(&request.request_id).exists();
+        let taken = self.parts.channel.is_taken(&Incoming::Request(request.request_id.clone()));
         let (kind, reason) = match (state.rejected_responses.last(), taken) {
             (Some(rejected), _) => {
                 (RefusalKind::VerificationFailed, format!("no answer verified; the last one: {}", rejected.reason))

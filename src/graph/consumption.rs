@@ -14,7 +14,7 @@ use super::execution::Execution;
 use super::nodes::STOP_GRACE;
 use super::records::Evidence;
 use super::state::{AgentState, RefusalKind};
-use crate::channel::{ChannelError, ResponseKind, Waited};
+use crate::channel::{ChannelError, Incoming, ResponseKind, Waited};
 use crate::evidence::{Clock, VerifiedConsumption, VerifiedDecision, VerifyFailure};
 use crate::schema::{AuthResponse, Decision, Outcome, RequestId, Sha256Digest, Timestamp};
 
@@ -48,14 +48,19 @@ impl Agent {
     ) -> Result<Awaited, AgentError> {
         let record = self.claim_record(execution)?;
         let kind = ResponseKind::Consumed(record.message.claim);
-        self.parts.channel.publish_consume(&record.message)?;
         let until = match self.approval(execution, Clock::Audit)? {
             Ok(approval) => after(expiry_of(&approval).max(execution.run.began), self.parts.config.answer_grace()),
             Err(_) => after(Timestamp::now(), self.parts.config.answer_grace()),
         };
         let id = execution.request_id().clone();
-        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Consumption, until });
+        let channel = &self.parts.channel;
+        let message = Incoming::Consume { request_id: id.clone(), claim: record.message.claim };
         loop {
+            // Again after an answer that did not verify: it may have taken the place of the real one.
+            if !channel.is_taken(&message) && channel.read_response(&id, kind)?.is_none() {
+                channel.publish_consume(&record.message)?;
+            }
+            self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Consumption, until });
             let waited = self.wait_with_grace(execution.run.stop, &id, kind, instant_of(until)).await?;
             let bytes = match waited {
                 Waited::Found(bytes) => bytes,

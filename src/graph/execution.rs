@@ -16,7 +16,7 @@ use super::nodes::{chain_text, unusable};
 use super::records::{AskedRecord, ClaimRecord, Evidence, IntentRecord, OutcomeRecord};
 use super::state::{ActionResult, AgentState, Authorization, EndReason, RefusalKind};
 use super::topology::Node;
-use crate::channel::{ChannelError, ResponseKind, Waited};
+use crate::channel::{ChannelError, Incoming, ResponseKind, Waited};
 use crate::crypto::{claim_of, outcome_hash, random};
 use crate::evidence::{Clock, VerifiedApproval, VerifiedConsumption, VerifiedDecision, VerifyFailure};
 use crate::schema::message::{ClaimSecret, ConsumeKind, OutcomeKind};
@@ -269,14 +269,18 @@ impl Agent {
             self.emit(AgentEvent::OutcomeUnconfirmed { request_id: id.clone(), reason });
             Ok(())
         };
-        match self.parts.channel.publish_outcome(&record.message) {
-            Ok(()) => {}
-            // Somebody else's file under our name; the bridge refuses it without the secret.
-            Err(error @ ChannelError::Different { .. }) => return unconfirmed(error.to_string()),
-            Err(error) => return Err(error.into()),
-        }
-        self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Record, until });
+        let channel = &self.parts.channel;
+        let told = Incoming::Outcome(id.clone());
         loop {
+            if !channel.is_taken(&told) && channel.read_response(id, ResponseKind::Recorded)?.is_none() {
+                match channel.publish_outcome(&record.message) {
+                    Ok(()) => {}
+                    // Somebody else's file under our name; the bridge refuses it without the secret.
+                    Err(error @ ChannelError::Different { .. }) => return unconfirmed(error.to_string()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.emit(AgentEvent::Waiting { request_id: id.clone(), what: WaitingFor::Record, until });
             let waited = self.wait_with_grace(execution.run.stop, id, ResponseKind::Recorded, deadline).await?;
             let bytes = match waited {
                 Waited::Found(bytes) => bytes,
