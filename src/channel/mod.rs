@@ -194,14 +194,8 @@ impl Channel {
     /// # Errors
     /// [`ChannelError::Different`] where another request has this id.
     pub fn publish_request(&self, request: &AuthRequest) -> Result<(), ChannelError> {
-        let bytes = request.canonical()?;
-        // A run that is resumed publishes again; what the bridge has in hand already is no replay of it.
-        let claimed = self.claimed_request_path(&request.request_id);
-        if atomic_file::read_bounded_nofollow(&claimed, MESSAGE_BYTES_MAX).is_ok_and(|there| there == bytes) {
-            return Ok(());
-        }
         let name = Incoming::Request(request.request_id.clone()).file_name();
-        self.publish(&self.requests_dir().join(name), &bytes)
+        self.publish(&self.requests_dir().join(name), &request.canonical()?)
     }
 
     /// Publishes the wish to consume an authorization.
