@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
@@ -140,6 +140,22 @@ pub fn ensure_dir(path: &Path, mode: u32) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Opens a file that is there to be locked, creating it with exactly this mode, whatever the umask is.
+///
+/// Follows no symbolic link. A file of another owner keeps the mode it has.
+///
+/// # Errors
+/// The system's own.
+pub fn open_lock(path: &Path, mode: u32) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits().try_into().map_err(io::Error::other)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(mode).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.permissions().mode() & 0o7777 != mode && metadata.uid() == rustix::process::geteuid().as_raw() {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(file)
 }
 
 /// Reads a file that somebody else may have put there, once.

@@ -18,7 +18,7 @@ use super::journal::Journal;
 use super::plan::IN_FLIGHT_MAX;
 use super::submitter::{Sent, Submitter, SubmitterConfig};
 use super::sync::{ChainReader, ContractPlace, Synced};
-use crate::channel::{ChannelError, Claimed, Inbox, Incoming, ResponseKind};
+use crate::channel::{Claimed, Inbox, Incoming, ResponseKind, Scan};
 use crate::contract;
 use crate::crypto::{SigningKey, abi::ChainStatus};
 use crate::schema::anchors::EpochAnchors;
@@ -66,6 +66,8 @@ pub struct Bridge {
     /// What the contract would revert for a reason that may pass, and when it is tried again.
     pub(super) stalled: BTreeMap<AuthorizationId, Instant>,
     recovered: bool,
+    /// Files in `claimed/` may not have been taken: after a start, or when something failed.
+    reread_claimed: bool,
     _account: AccountLock,
 }
 
@@ -135,6 +137,7 @@ impl Bridge {
             alone: BTreeSet::new(),
             stalled: BTreeMap::new(),
             recovered: false,
+            reread_claimed: true,
             _account: account,
         })
     }
@@ -193,45 +196,63 @@ impl Bridge {
         if !self.recovered {
             self.recover().await?;
         }
-        let taken = self.take_files()?;
-        let published = self.publish().await?;
+        let (taken, trouble) = self.take_files()?;
+        let published = self.publish()?;
         let chain = match tokio::time::timeout(TURN_TIMEOUT, self.chain_turn()).await {
             Ok(chain) => chain?,
             Err(_) => return Err(crate::evidence::EndpointError::Timeout.into()),
         };
-        let published = published + self.publish().await?;
-        Ok(if taken + published > 0 || chain == Turn::Busy { Turn::Busy } else { chain })
+        let published = published + self.publish()?;
+        match trouble {
+            // What went well is done; what did not is tried again after a pause.
+            Some(error) => Err(error),
+            None => Ok(if taken + published > 0 || chain == Turn::Busy { Turn::Busy } else { chain }),
+        }
     }
 
-    /// After a start: files that were claimed before, transactions that may never have left.
+    /// After a start: transactions that may never have left are sent again.
     async fn recover(&mut self) -> Result<(), BridgeError> {
-        for claimed in self.inbox.claimed_before()? {
-            if self.is_spent_vote(&claimed.incoming)? {
-                self.inbox.finish(&claimed.incoming)?;
-            } else {
-                self.take_file(&claimed, true)?;
-            }
-        }
         let open = self.submitter.resend(&self.journal).await?;
         tracing::info!(target: "guardrail::bridge", unmined = open, open = self.journal.open_count()?, "recovered");
         self.recovered = true;
         Ok(())
     }
 
-    /// A vote that was journalled before, for a request that is answered since.
-    fn is_spent_vote(&self, incoming: &Incoming) -> Result<bool, BridgeError> {
-        let Incoming::Vote { id, approver } = incoming else { return Ok(false) };
-        let Some(request) = self.journal.request_by_authorization(*id)? else { return Ok(false) };
-        let answer = ResponseKind::Decision.file_name(&request.request.request_id);
-        Ok(self.journal.response(&answer)?.is_some() && self.journal.voters(*id)?.contains(approver))
+    /// Takes what was sent. Trouble with one file keeps no other out; `claimed/` is then read again.
+    fn take_files(&mut self) -> Result<(usize, Option<BridgeError>), BridgeError> {
+        let mut trouble = None;
+        if self.reread_claimed {
+            let before = self.inbox.claimed_before();
+            self.reread_claimed = false;
+            self.take_scan(before, true, &mut trouble)?;
+        }
+        let new = self.inbox.claim_new();
+        let (taken, seen) = (new.claimed.len(), new.seen);
+        self.take_scan(new, false, &mut trouble)?;
+        if seen > 0
+            && let Err(error) = self.inbox.channel().trim_quarantine()
+        {
+            tracing::error!(target: "guardrail::bridge", %error, "the quarantine cannot be kept short");
+        }
+        Ok((taken, trouble))
     }
 
-    fn take_files(&mut self) -> Result<usize, BridgeError> {
-        let claimed = self.inbox.claim_new()?;
-        for file in &claimed {
-            self.take_file(file, false)?;
+    fn take_scan(&mut self, scan: Scan, again: bool, trouble: &mut Option<BridgeError>) -> Result<(), BridgeError> {
+        let mut failed: Vec<BridgeError> = scan.trouble.into_iter().map(BridgeError::from).collect();
+        for file in &scan.claimed {
+            if let Err(error) = self.take_file(file, again) {
+                failed.push(error);
+            }
         }
-        Ok(claimed.len())
+        for error in failed {
+            if !error.is_transient() {
+                return Err(error);
+            }
+            tracing::error!(target: "guardrail::bridge", %error, "trouble with a file; it stays where it is");
+            self.reread_claimed = true;
+            trouble.get_or_insert(error);
+        }
+        Ok(())
     }
 
     fn take_file(&mut self, claimed: &Claimed, again: bool) -> Result<(), BridgeError> {
@@ -246,8 +267,13 @@ impl Bridge {
         match intake::take(&mut self.journal, &rules, claimed)? {
             Taken::Journalled(id) => {
                 tracing::info!(target: "guardrail::bridge", request = %id, file = claimed.incoming.file_name(), "journalled");
-                if let Incoming::Slot { .. } = claimed.incoming {
-                    self.inbox.rename_slot_claim(claimed, &id)?;
+                match claimed.incoming {
+                    Incoming::Slot { .. } => {
+                        self.inbox.rename_slot_claim(claimed, &id)?;
+                    }
+                    // The journal has it, and a denial by the same approver would have the same name.
+                    Incoming::Vote { .. } => self.inbox.finish(&claimed.incoming)?,
+                    Incoming::Request(_) | Incoming::Consume { .. } | Incoming::Outcome(_) => {}
                 }
             }
             // After a restart a claimed file that the journal knows is no replay but work in hand.
@@ -286,20 +312,16 @@ impl Bridge {
     }
 
     /// Publishes journalled responses, and forgets the files whose work is done by that.
-    async fn publish(&mut self) -> Result<usize, BridgeError> {
+    fn publish(&mut self) -> Result<usize, BridgeError> {
         let waiting = self.journal.unpublished(ANSWERS_PER_TURN_MAX)?;
         let mut published = 0;
         for response in &waiting {
             let kind = kind_of(&response.name, &response.request_id);
             if response.slot {
                 // Whoever holds the slot's lock holds up the slot alone.
-                match self.inbox.publish_slot_response(&response.bytes, Duration::ZERO).await {
-                    Ok(()) => {}
-                    Err(ChannelError::LockTimeout { .. }) => {
-                        tracing::warn!(target: "guardrail::bridge", request = %response.request_id, "a client holds the single slot's lock; its answer waits");
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
+                if !self.inbox.publish_slot_response(&response.bytes)? {
+                    tracing::debug!(target: "guardrail::bridge", request = %response.request_id, "a client holds the single slot's lock; its answer waits");
+                    continue;
                 }
             } else {
                 self.inbox.publish_response(&response.request_id, kind, &response.bytes)?;
@@ -314,15 +336,7 @@ impl Bridge {
 
     fn finish_files(&self, request_id: crate::schema::RequestId, kind: ResponseKind) -> Result<(), BridgeError> {
         match kind {
-            ResponseKind::Decision => {
-                let request = self.journal.request(&request_id)?;
-                if let Some(request) = request {
-                    for approver in self.journal.voters(request.authorization_id)? {
-                        self.inbox.finish(&Incoming::Vote { id: request.authorization_id, approver })?;
-                    }
-                }
-                self.inbox.finish(&Incoming::Request(request_id))?;
-            }
+            ResponseKind::Decision => self.inbox.finish(&Incoming::Request(request_id))?,
             ResponseKind::Consumed(claim) => self.inbox.finish(&Incoming::Consume { request_id, claim })?,
             ResponseKind::Recorded => self.inbox.finish(&Incoming::Outcome(request_id))?,
         }

@@ -1,7 +1,7 @@
 //! The chain that a journal is about, and the lock on the account that sends to it.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::{Address, B256};
@@ -10,8 +10,8 @@ use fs2::FileExt;
 use serde::{Deserialize, Serialize};
 
 use super::{BridgeError, Journal};
-use crate::contract;
 use crate::schema::hex;
+use crate::{atomic_file, contract};
 
 /// What makes a chain the same chain. Any change stops the bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,13 +135,7 @@ impl AccountLock {
             }
         }
         let path = dir.join(format!("{genesis_hash}-{account}.lock"));
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o666)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let file = atomic_file::open_lock(&path, 0o666).map_err(failed("open", &path))?;
         file.try_lock_exclusive().map_err(|error| {
             if error.kind() == fs2::lock_contended_error().kind() {
                 BridgeError::AccountBusy { account, path: path.clone() }

@@ -77,7 +77,7 @@ impl BridgeError {
             },
             // A full disk or a channel that cannot be written is waited out: nothing is dropped.
             BridgeError::Channel(error) => match error {
-                ChannelError::Io { .. } | ChannelError::LockTimeout { .. } => true,
+                ChannelError::Io { .. } => true,
                 ChannelError::Refused(_)
                 | ChannelError::Different { .. }
                 | ChannelError::BridgeRunning { .. }

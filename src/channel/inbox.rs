@@ -1,8 +1,9 @@
 //! The bridge's side: scanning, claiming, answering, finishing.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -22,7 +23,42 @@ const PUBLISH_ATTEMPTS_MAX: usize = 8;
 #[derive(Debug)]
 pub struct Inbox {
     channel: Channel,
+    lock_timeout: Duration,
+    /// Since when the slot's lock keeps its file from being claimed.
+    slot_locked_since: Cell<Option<Instant>>,
     _lock: BridgeLock,
+}
+
+/// What a scan of directories came to.
+#[derive(Debug, Default)]
+pub struct Scan {
+    pub claimed: Vec<Claimed>,
+    /// Names that were there, taken or refused.
+    pub seen: usize,
+    /// What failed; the files it is about are in `claimed/` or where they were.
+    pub trouble: Vec<ChannelError>,
+}
+
+impl Scan {
+    fn take(&mut self, file: Result<Option<Claimed>, ChannelError>) {
+        match file {
+            Ok(claimed) => self.claimed.extend(claimed),
+            Err(error) => self.trouble.push(error),
+        }
+    }
+
+    fn names(&mut self, names: Result<Vec<OsString>, ChannelError>) -> Vec<OsString> {
+        match names {
+            Ok(names) => {
+                self.seen += names.len();
+                names
+            }
+            Err(error) => {
+                self.trouble.push(error);
+                Vec::new()
+            }
+        }
+    }
 }
 
 /// A file that the bridge has taken into `claimed/`, read once.
@@ -39,9 +75,9 @@ impl Inbox {
     ///
     /// # Errors
     /// [`ChannelError::BridgeRunning`] where another bridge has it.
-    pub fn take(channel: Channel) -> Result<Self, ChannelError> {
+    pub fn take(channel: Channel, lock_timeout: Duration) -> Result<Self, ChannelError> {
         let lock = channel.claim_for_bridge()?;
-        Ok(Inbox { channel, _lock: lock })
+        Ok(Inbox { channel, lock_timeout, slot_locked_since: Cell::new(None), _lock: lock })
     }
 
     pub fn channel(&self) -> &Channel {
@@ -56,53 +92,61 @@ impl Inbox {
         Watch::new(&[self.channel.root.clone(), self.channel.requests_dir(), self.channel.votes_dir()])
     }
 
-    /// Claims what lies in the inbox now, oldest name first, at most [`SCAN_FILES_MAX`] files.
-    /// A file whose name is none of the channel's is quarantined.
-    ///
-    /// # Errors
-    /// [`ChannelError::Io`] where the channel cannot be read or written; nothing is lost by it.
-    pub fn claim_new(&self) -> Result<Vec<Claimed>, ChannelError> {
-        let mut claimed = Vec::new();
+    /// Claims what lies in the inbox now, votes first, by ascending name, at most [`SCAN_FILES_MAX`]
+    /// files of a kind. A file whose name is none of the channel's is quarantined. Trouble with one
+    /// file keeps no other out.
+    pub fn claim_new(&self) -> Scan {
+        let mut scan = Scan::default();
         if self.channel.root.join(SLOT_REQUEST).symlink_metadata().is_ok() {
-            let random = random::bytes().map_err(ChannelError::io("name a claim in", &self.channel.root))?;
-            claimed.extend(self.claim(self.channel.root.join(SLOT_REQUEST), Incoming::slot_claim(random))?);
+            scan.take(self.claim_slot());
         }
         for dir in [self.channel.votes_dir(), self.channel.requests_dir()] {
-            for name in sorted_names(&dir)?.into_iter().take(SCAN_FILES_MAX) {
+            for name in scan.names(sorted_names(&dir)).into_iter().take(SCAN_FILES_MAX) {
                 let path = dir.join(&name);
                 match name.to_str().and_then(Incoming::parse) {
                     Some(incoming)
                         if matches!(incoming, Incoming::Vote { .. }) == (dir == self.channel.votes_dir()) =>
                     {
-                        claimed.extend(self.claim(path, incoming)?);
+                        scan.take(self.claim(path, incoming));
                     }
-                    Some(_) | None => {
-                        self.channel
-                            .quarantine(&path, &Refusal::new(Rule::FileName, "the name is none of the channel's"))?;
-                    }
+                    Some(_) | None => scan.take(self.refuse_name(&path)),
                 }
             }
         }
-        Ok(claimed)
+        scan
     }
 
-    /// Reads again what was claimed and not finished before a restart.
-    ///
-    /// # Errors
-    /// [`ChannelError::Io`].
-    pub fn claimed_before(&self) -> Result<Vec<Claimed>, ChannelError> {
+    /// Reads again what was claimed and not finished: before a restart, or when something failed.
+    pub fn claimed_before(&self) -> Scan {
+        let mut scan = Scan::default();
         let dir = self.channel.claimed_dir();
-        let mut claimed = Vec::new();
-        for name in sorted_names(&dir)? {
+        for name in scan.names(sorted_names(&dir)) {
             let path = dir.join(&name);
             match name.to_str().and_then(Incoming::parse) {
-                Some(incoming) => claimed.extend(self.read(path, incoming)?),
-                None => self
-                    .channel
-                    .quarantine(&path, &Refusal::new(Rule::FileName, "the name is none of the channel's"))?,
+                Some(incoming) => scan.take(self.read(path, incoming).map(Some)),
+                None => scan.take(self.refuse_name(&path)),
             }
         }
-        Ok(claimed)
+        scan
+    }
+
+    fn refuse_name(&self, path: &Path) -> Result<Option<Claimed>, ChannelError> {
+        self.channel.quarantine(path, &Refusal::new(Rule::FileName, "the name is none of the channel's")).map(|()| None)
+    }
+
+    /// A client that holds the slot's lock may be in the middle of writing: its file is left alone.
+    fn claim_slot(&self) -> Result<Option<Claimed>, ChannelError> {
+        let Some(_lock) = self.channel.try_lock_slot()? else {
+            let since = self.slot_locked_since.get().unwrap_or_else(Instant::now);
+            self.slot_locked_since.set(Some(since));
+            if since.elapsed() > self.lock_timeout {
+                tracing::error!(target: "guardrail::channel", held_s = since.elapsed().as_secs(), "a client holds the single slot's lock; its request waits");
+            }
+            return Ok(None);
+        };
+        self.slot_locked_since.set(None);
+        let random = random::bytes().map_err(ChannelError::io("name a claim in", &self.channel.root))?;
+        self.claim(self.channel.root.join(SLOT_REQUEST), Incoming::slot_claim(random))
     }
 
     /// A claim is a rename. It need not be durable: after a power cut the file is in either place.
@@ -111,9 +155,11 @@ impl Inbox {
         match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 tracing::debug!(target: "guardrail::channel", file = %self.channel.shown(&from), "claimed");
-                self.read(to, incoming)
+                self.read(to, incoming).map(Some)
             }
             Err(rustix::io::Errno::NOENT) => Ok(None),
+            // An approver may follow an approval with a denial: it waits until the first is journalled.
+            Err(rustix::io::Errno::EXIST) if matches!(incoming, Incoming::Vote { .. }) => Ok(None),
             Err(rustix::io::Errno::EXIST) => {
                 self.channel
                     .quarantine(&from, &Refusal::new(Rule::Replay, "a file of this name is being worked on"))?;
@@ -123,7 +169,7 @@ impl Inbox {
         }
     }
 
-    fn read(&self, path: PathBuf, incoming: Incoming) -> Result<Option<Claimed>, ChannelError> {
+    fn read(&self, path: PathBuf, incoming: Incoming) -> Result<Claimed, ChannelError> {
         let content = match atomic_file::read_bounded_nofollow(&path, MESSAGE_BYTES_MAX) {
             Ok(bytes) => Ok(bytes),
             Err(error) => match read_refusal(error, &path) {
@@ -131,7 +177,7 @@ impl Inbox {
                 other => return Err(other),
             },
         };
-        Ok(Some(Claimed { incoming, path, content }))
+        Ok(Claimed { incoming, path, content })
     }
 
     /// Gives a parsed slot request its own name, as if it had come by `requests/`.
@@ -182,12 +228,15 @@ impl Inbox {
         self.channel.quarantine_bytes(&name, bytes, &refusal)
     }
 
-    /// Publishes the answer to a single-slot client.
+    /// Publishes the answer to a single-slot client; `false` where a client holds the lock.
     ///
     /// # Errors
     /// [`ChannelError`].
-    pub async fn publish_slot_response(&self, bytes: &[u8], lock_timeout: Duration) -> Result<(), ChannelError> {
-        self.channel.publish_slot_response(bytes, lock_timeout).await
+    pub fn publish_slot_response(&self, bytes: &[u8]) -> Result<bool, ChannelError> {
+        match self.channel.try_lock_slot()? {
+            Some(_lock) => self.channel.replace_slot_response(bytes).map(|()| true),
+            None => Ok(false),
+        }
     }
 }
 

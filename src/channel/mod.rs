@@ -23,7 +23,7 @@ use crate::schema::{
     AuthRequest, ConsumeMessage, OutcomeMessage, Refusal, RequestId, Rule, Sha256Digest, Timestamp, VoteFile, json,
 };
 
-pub use inbox::{Claimed, Inbox};
+pub use inbox::{Claimed, Inbox, Scan};
 pub use name::{Incoming, ResponseKind};
 pub use response::Waited;
 
@@ -33,6 +33,9 @@ pub const RESPONSE_BYTES_MAX: u64 = 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: u64 = 256 * 1024;
 /// Files kept in `quarantine/`, reasons not counted; past it the oldest go.
 pub const QUARANTINE_FILES_MAX: usize = 1_000;
+/// Longest name that a refused file keeps; a longer one gets one of ours, and its own stands in the reason.
+const QUARANTINE_NAME_BYTES_MAX: usize = 160;
+const REASON_SUFFIX: &str = ".reason.json";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -44,8 +47,6 @@ pub enum ChannelError {
     Different { path: PathBuf },
     #[error("another bridge holds {path}; one bridge serves one channel")]
     BridgeRunning { path: PathBuf },
-    #[error("{path} stayed locked for {timeout_s} s; a single-slot client holds it")]
-    LockTimeout { path: PathBuf, timeout_s: u64 },
     #[error("cannot watch {path}: {source}")]
     Watch { path: PathBuf, source: notify::Error },
 }
@@ -113,7 +114,9 @@ impl Channel {
     /// # Errors
     /// [`ChannelError::Io`] where a directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, ChannelError> {
-        Self::open_shared(root, Sharing::OwnerOnly)
+        // Whoever comes after the bridge shares as it does: the mode of the directory says how.
+        let mode = root.metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
+        Self::open_shared(root, if mode & 0o020 == 0 { Sharing::OwnerOnly } else { Sharing::Group })
     }
 
     /// Opens a channel with the modes of `sharing` for what is created.
@@ -142,23 +145,19 @@ impl Channel {
                 ChannelError::Io { what: "lock", path: path.clone(), source: error }
             }
         })?;
-        for name in DIRECTORIES {
-            let dir = self.root.join(name);
-            std::fs::set_permissions(&dir, Permissions::from_mode(self.sharing.dir_mode()))
-                .map_err(ChannelError::io("set the mode of", &dir))?;
+        let wanted = self.sharing.dir_mode();
+        for dir in std::iter::once(self.root.clone()).chain(DIRECTORIES.iter().map(|name| self.root.join(name))) {
+            let mode = dir.metadata().map_err(ChannelError::io("stat", &dir))?.permissions().mode() & 0o7777;
+            if mode != wanted {
+                std::fs::set_permissions(&dir, Permissions::from_mode(wanted))
+                    .map_err(ChannelError::io("set the mode of", &dir))?;
+            }
         }
         Ok(BridgeLock { _file: file })
     }
 
     fn open_lock(&self, path: &Path) -> Result<File, ChannelError> {
-        use std::os::unix::fs::OpenOptionsExt;
-        std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(self.sharing.file_mode())
-            .open(path)
-            .map_err(ChannelError::io("open", path))
+        atomic_file::open_lock(path, self.sharing.file_mode()).map_err(ChannelError::io("open", path))
     }
 
     pub fn root(&self) -> &Path {
@@ -277,13 +276,20 @@ impl Channel {
         }
     }
 
+    /// A name that is free in quarantine: the file's own where that is short and cannot be taken
+    /// for a reason, else one of ours.
     fn free_quarantine_name(&self, original: &str) -> (String, PathBuf) {
         let dir = self.quarantine_dir();
+        let own = if original.len() > QUARANTINE_NAME_BYTES_MAX || original.ends_with(REASON_SUFFIX) {
+            format!("refused-{}", Timestamp::now().unix_ms())
+        } else {
+            original.to_owned()
+        };
         let taken = |name: &str| dir.join(name).symlink_metadata().is_ok();
-        let name = std::iter::once(original.to_owned())
-            .chain((1u32..).map(|n| format!("{original}.{n}")))
+        let name = std::iter::once(own.clone())
+            .chain((1u32..).map(|n| format!("{own}.{n}")))
             .find(|name| !taken(name))
-            .unwrap_or_else(|| original.to_owned());
+            .unwrap_or(own);
         let path = dir.join(&name);
         (name, path)
     }
@@ -292,34 +298,41 @@ impl Channel {
         tracing::warn!(target: "guardrail::channel", file = original, rule = %refusal.rule, detail = %refusal.detail, "quarantined");
         let reason =
             Reason { file: original, rule: refusal.rule.text(), detail: &refusal.detail, at: Timestamp::now() };
-        let target = self.quarantine_dir().join(format!("{name}.reason.json"));
+        let target = self.quarantine_dir().join(format!("{name}{REASON_SUFFIX}"));
         atomic_file::replace(&self.tmp_dir(), &target, &canonical(&reason)?, self.sharing.file_mode())
-            .map_err(ChannelError::io("write", &target))?;
-        self.trim_quarantine()
+            .map_err(ChannelError::io("write", &target))
     }
 
-    fn trim_quarantine(&self) -> Result<(), ChannelError> {
+    /// Keeps at most [`QUARANTINE_FILES_MAX`] refused files; those that were refused first go.
+    ///
+    /// # Errors
+    /// [`ChannelError::Io`] with the first that could not be removed; the others are.
+    pub fn trim_quarantine(&self) -> Result<(), ChannelError> {
         let dir = self.quarantine_dir();
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&dir).map_err(ChannelError::io("read", &dir))? {
             let entry = entry.map_err(ChannelError::io("read", &dir))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.ends_with(".reason.json") {
-                let modified =
-                    entry.metadata().and_then(|meta| meta.modified()).map_err(ChannelError::io("stat", &dir))?;
-                files.push((modified, name));
+            if name.ends_with(REASON_SUFFIX) {
+                continue;
             }
-        }
-        if files.len() <= QUARANTINE_FILES_MAX {
-            return Ok(());
+            // The reason is ours, so its time is when the file was refused; a sender chooses its file's own.
+            let reason = dir.join(format!("{name}{REASON_SUFFIX}"));
+            let refused_at = reason.symlink_metadata().or_else(|_| entry.metadata()).and_then(|meta| meta.modified());
+            files.push((refused_at.map_err(ChannelError::io("stat", &reason))?, name));
         }
         files.sort_unstable();
-        for (_, name) in &files[..files.len() - QUARANTINE_FILES_MAX] {
-            for path in [dir.join(name), dir.join(format!("{name}.reason.json"))] {
-                atomic_file::remove(&path).map_err(ChannelError::io("remove", &path))?;
+        let mut failed = None;
+        for (_, name) in &files[..files.len().saturating_sub(QUARANTINE_FILES_MAX)] {
+            for path in [dir.join(name), dir.join(format!("{name}{REASON_SUFFIX}"))] {
+                let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+                let removed = if is_dir { std::fs::remove_dir_all(&path) } else { atomic_file::remove(&path) };
+                if let Err(error) = removed {
+                    failed.get_or_insert_with(|| ChannelError::io("remove", &path)(error));
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Where a request's own file lies while the bridge works on it.

@@ -29,7 +29,8 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let stop = shutdown::on_signal()?;
     let config = globals.bridge_config()?;
     let channel = Channel::open_shared(globals.channel_dir(), config.channel.sharing())?;
-    let inbox = Inbox::take(channel).map_err(crate::bridge::BridgeError::from)?;
+    let inbox = Inbox::take(channel, std::time::Duration::from_secs(config.channel.lock_timeout_s))
+        .map_err(crate::bridge::BridgeError::from)?;
     let endpoint = globals.connect().await?;
     let provider = endpoint.provider().clone();
     let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;

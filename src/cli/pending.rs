@@ -34,7 +34,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
     if args.json {
         let mut rows = Vec::new();
         for r in &waiting {
-            let votes = requests::votes_in_channel(&channel, r.id)?;
+            let votes = requests::votes_so_far(globals, &channel, r.id)?;
             rows.push(json!({
                 "request_id": r.request_id, "authorization_id": r.id, "tool_name": r.tool_name,
                 "risk_score": risk(r).as_f64(), "expires_at": r.expires_at_s, "epoch": r.epoch,
@@ -50,7 +50,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
         return Ok(Exit::Done);
     }
     for r in &waiting {
-        let votes = requests::votes_in_channel(&channel, r.id)?;
+        let votes = requests::votes_so_far(globals, &channel, r.id)?;
         outln!(
             "{}  {}  risk {}  {}  {}  votes so far: {}; {}",
             r.request_id,

@@ -136,22 +136,32 @@ impl OnChain {
     }
 }
 
-/// Votes that lie in the channel for a request: approver → approve.
-pub fn votes_in_channel(channel: &Channel, id: AuthorizationId) -> Result<BTreeMap<Address, bool>, CommandError> {
+/// Signed votes for a request that are on their way or with this host's bridge: approver → approve.
+pub fn votes_so_far(
+    globals: &Globals,
+    channel: &Channel,
+    id: AuthorizationId,
+) -> Result<BTreeMap<Address, bool>, CommandError> {
     let mut votes = BTreeMap::new();
-    for dir in [channel.claimed_dir(), channel.votes_dir()] {
-        for entry in std::fs::read_dir(&dir)? {
-            let name = entry?.file_name();
-            let Some(crate::channel::Incoming::Vote { id: of, approver }) =
-                name.to_str().and_then(crate::channel::Incoming::parse)
-            else {
-                continue;
-            };
-            if of != id {
-                continue;
-            }
-            let bytes = crate::atomic_file::read_bounded_nofollow(&dir.join(&name), crate::channel::MESSAGE_BYTES_MAX)
-                .or_exit(Exit::Failed)?;
+    let journal = globals.journal_path();
+    if journal.exists() {
+        votes.extend(crate::bridge::Journal::open_read_only(&journal)?.votes(id)?);
+    }
+    let dir = channel.votes_dir();
+    for entry in std::fs::read_dir(&dir)? {
+        let name = entry?.file_name();
+        let Some(crate::channel::Incoming::Vote { id: of, approver }) =
+            name.to_str().and_then(crate::channel::Incoming::parse)
+        else {
+            continue;
+        };
+        if of != id {
+            continue;
+        }
+        // The bridge may take it in between; then the journal has it the next time.
+        if let Ok(bytes) =
+            crate::atomic_file::read_bounded_nofollow(&dir.join(&name), crate::channel::MESSAGE_BYTES_MAX)
+        {
             let vote: crate::schema::VoteFile = crate::schema::message::parse_message(&bytes).or_exit(Exit::Failed)?;
             votes.insert(approver, vote.approve);
         }

@@ -333,10 +333,10 @@ impl Journal {
         .collect()
     }
 
-    /// Approvers whose signed votes for an id the journal holds, whatever became of them.
-    pub fn voters(&self, id: AuthorizationId) -> Result<Vec<Address>, BridgeError> {
-        let mut query = self.db.prepare_cached("SELECT DISTINCT approver FROM votes WHERE authorization_id = ?1")?;
-        let rows = query.query_map(params![SqlId(id)], |row| Ok(row.get::<_, SqlAddress>(0)?.0))?;
+    /// Signed votes for an id that the journal holds, whatever became of them: approver and vote.
+    pub fn votes(&self, id: AuthorizationId) -> Result<Vec<(Address, bool)>, BridgeError> {
+        let mut query = self.db.prepare_cached("SELECT approver, approve FROM votes WHERE authorization_id = ?1")?;
+        let rows = query.query_map(params![SqlId(id)], |row| Ok((row.get::<_, SqlAddress>(0)?.0, row.get(1)?)))?;
         rows.map(|row| Ok(row?)).collect()
     }
 
