@@ -7,6 +7,7 @@ mod agent_flows;
 mod bad_input;
 mod bridge_life;
 mod demo_scenario;
+mod inbox;
 mod layering;
 mod node_life;
 mod support;

@@ -85,7 +85,14 @@ async fn same_chain(anchors: &TrustAnchors, provider: &RootProvider, path: &Path
     let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
     let genesis = contract::genesis_hash(provider).await.or_exit(Exit::Unreachable)?;
     if chain_id == anchors.chain_id && genesis == anchors.genesis_hash {
-        return Ok(());
+        let code = contract::code_hash(provider, anchors.contract).await.or_exit(Exit::Unreachable)?;
+        if code == Some(anchors.code_hash) {
+            return Ok(());
+        }
+        return Err(CommandError::message(
+            Exit::Unverified,
+            format!("the code at {} is not the one that the anchors in {} pin", anchors.contract, path.display()),
+        ));
     }
     Err(CommandError::message(
         Exit::Unverified,

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use alloy::providers::RootProvider;
+use alloy::sol_types::SolEvent;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use super::screen::Paint;
 use super::vote;
 use super::{audit, node};
 use crate::contract;
+use crate::crypto::abi;
 use crate::node::{NodeConfig, find_tool};
 use crate::schema::Timestamp;
 use crate::schema::anchors::DEV_CHAIN_ID;
@@ -164,7 +166,7 @@ async fn play(
         };
     }
     say(paint, "4/4  what the chain says");
-    cast_logs(globals, args, located).await?;
+    cast_logs(globals, args, endpoint.provider(), located).await?;
     audit::run(globals, &audit::Args { json: false }).await?;
     Ok(last)
 }
@@ -305,8 +307,15 @@ async fn stop_child(child: &mut Child) -> Result<(), CommandError> {
 }
 
 /// Prints the line with which anyone sees the same events, and runs it where cast is present.
-async fn cast_logs(globals: &Globals, args: &Args, located: Located) -> Result<(), CommandError> {
-    let block = located.from_block.to_string();
+async fn cast_logs(
+    globals: &Globals,
+    args: &Args,
+    provider: &RootProvider,
+    located: Located,
+) -> Result<(), CommandError> {
+    // The deployment's own events come before the first request and say nothing of it.
+    let requested = requests::logs(provider, located, Some(abi::AuthorizationRequested::SIGNATURE_HASH)).await?;
+    let block = requested.first().and_then(|log| log.block_number).unwrap_or(located.from_block).to_string();
     let contract = located.contract.to_string();
     let arguments = ["logs", "--from-block", &block, "--address", &contract, "--rpc-url", globals.rpc_url()];
     eprintln!("\n$ cast {}", arguments.join(" "));

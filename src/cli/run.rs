@@ -18,7 +18,7 @@ use crate::evidence::Verifier;
 use crate::graph::config::Provider;
 use crate::graph::{
     Agent, AgentConfig, AgentError, AgentParts, AtInterrupt, CheckpointId, CheckpointStore, EventSink, ExitCode, Graph,
-    Operator, OperatorQuestion, RunEnd, RunEndReason, StoreError, ThreadId, VerifierSource,
+    NoVerifier, Operator, OperatorQuestion, RunEnd, RunEndReason, StoreError, ThreadId, VerifierSource,
 };
 use crate::llm::{Planner, ScriptedPlanner};
 use crate::tools::{Registry, ToolConfig, Workspace};
@@ -179,14 +179,16 @@ struct Pinned {
 
 #[async_trait]
 impl VerifierSource for Pinned {
-    async fn open(&self) -> Result<Verifier, String> {
-        let text = |error: CommandError| {
+    async fn open(&self) -> Result<Verifier, NoVerifier> {
+        let told = |error: CommandError| {
             let hints: Vec<String> = error.hints.iter().map(|hint| format!("; {hint}")).collect();
-            format!("{}{}", error.error, hints.concat())
+            let reason = format!("{}{}", error.error, hints.concat());
+            NoVerifier { reason, untrusted: error.exit == Exit::Unverified }
         };
-        let endpoint = self.globals.connect().await.map_err(text)?;
-        let anchors = anchors::pinned_or_dev(&self.globals, &self.anchors, &endpoint).await.map_err(text)?;
-        Verifier::new(anchors, Some(endpoint)).map_err(|e| e.to_string())
+        let endpoint = self.globals.connect().await.map_err(told)?;
+        let anchors = anchors::pinned_or_dev(&self.globals, &self.anchors, &endpoint).await.map_err(told)?;
+        Verifier::new(anchors, Some(endpoint))
+            .map_err(|error| NoVerifier { reason: error.to_string(), untrusted: true })
     }
 }
 
@@ -249,7 +251,7 @@ fn end_text(reason: &RunEndReason) -> String {
         RunEndReason::RunTimeout { limit_s } => format!("stopped: the run took longer than {limit_s} s"),
         RunEndReason::BridgeUnreachable { reason } => format!("the bridge does not answer: {}", printable(reason)),
         RunEndReason::Unverified { reason } => format!("no answer verified: {}", printable(reason)),
-        RunEndReason::NoVerifier { reason } => {
+        RunEndReason::NoVerifier { reason, .. } => {
             format!("no answer could be verified, so nothing was asked: {}", printable(reason))
         }
     }

@@ -14,10 +14,23 @@ pub struct VerifyFailure {
     /// 1 to 6, PROTOCOL section 7.
     pub step: u8,
     pub reason: String,
+    /// The chain may say otherwise in a moment: it was not reached, or is not that far yet.
+    pub may_pass: bool,
+}
+
+impl VerifyFailure {
+    pub fn new(step: u8, reason: impl Into<String>) -> Self {
+        VerifyFailure { step, reason: reason.into(), may_pass: false }
+    }
+
+    /// A failure of step 6 that asking again may cure.
+    pub(super) fn not_yet(reason: impl Into<String>) -> Self {
+        VerifyFailure { step: 6, reason: reason.into(), may_pass: true }
+    }
 }
 
 pub(super) fn fail<T>(step: u8, reason: impl Into<String>) -> Result<T, VerifyFailure> {
-    Err(VerifyFailure { step, reason: reason.into() })
+    Err(VerifyFailure::new(step, reason))
 }
 
 /// Whether something is to run on the verdict now, or an audit looks back.

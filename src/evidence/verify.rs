@@ -170,7 +170,7 @@ impl Verifier {
         let view = endpoint
             .view(anchors, response.authorization_id, response.block_number)
             .await
-            .map_err(|error| VerifyFailure { step: 6, reason: error.to_string() })?;
+            .map_err(|error| VerifyFailure::not_yet(error.to_string()))?;
         if view.chain_id != anchors.chain_id || view.genesis_hash != anchors.genesis_hash {
             return fail(
                 6,
@@ -181,17 +181,23 @@ impl Verifier {
             return fail(6, format!("the contract's code hash is {}, not the pinned one", view.code_hash));
         }
         if view.block_hash != Some(response.block_hash) {
-            return fail(6, format!("block {} of the response is not in the endpoint's chain", response.block_number));
+            return Err(VerifyFailure::not_yet(format!(
+                "block {} of the response is not in the endpoint's chain",
+                response.block_number
+            )));
         }
         let depth = (view.head + 1).saturating_sub(response.block_number);
         if depth < anchors.confirmations {
-            return fail(
-                6,
-                format!("block {} has depth {depth}, pinned are {}", response.block_number, anchors.confirmations),
-            );
+            return Err(VerifyFailure::not_yet(format!(
+                "block {} has depth {depth}, pinned are {}",
+                response.block_number, anchors.confirmations
+            )));
         }
         if !states.contains(&view.status) {
-            return fail(6, format!("the contract says {} of this authorization", view.status.as_str()));
+            return Err(VerifyFailure::not_yet(format!(
+                "the contract says {} of this authorization",
+                view.status.as_str()
+            )));
         }
         Ok(ChainVerdict::Checked)
     }
@@ -294,7 +300,7 @@ impl Verifier {
         }
         let blank = kind == DenialKind::Refused;
         same_hash("action_hash", response.action_hash, request.action_hash, blank)?;
-        let own = crypto::request_hash(request).map_err(|e| VerifyFailure { step: 2, reason: e.to_string() })?;
+        let own = crypto::request_hash(request).map_err(|e| VerifyFailure::new(2, e.to_string()))?;
         same_hash("request_hash", response.request_hash, own, blank)?;
         if !response.conditions.is_empty() || response.approver != Address::ZERO {
             return fail(3, "a response without evidence names an approver or conditions");
@@ -343,7 +349,7 @@ impl Verifier {
             Clock::Now(now) if now.unix_ms() >= expires_ms => return fail(1, "the authorization has expired"),
             Clock::Now(_) | Clock::Audit => {}
         }
-        let step2 = |e: crate::schema::Refusal| VerifyFailure { step: 2, reason: e.to_string() };
+        let step2 = |e: crate::schema::Refusal| VerifyFailure::new(2, e.to_string());
         let action = crypto::hash::action_hash_of(request).map_err(step2)?;
         if action != request.action_hash {
             return fail(2, "the request's own action_hash is wrong");
@@ -375,9 +381,8 @@ impl Verifier {
             Clock::Now(_) => self.anchors.latest().filter(|epoch| epoch.epoch == evidence.epoch),
             Clock::Audit => self.anchors.epoch(evidence.epoch),
         };
-        pinned.ok_or_else(|| VerifyFailure {
-            step: 1,
-            reason: format!("epoch {} is not the one that the anchors pin", evidence.epoch),
+        pinned.ok_or_else(|| {
+            VerifyFailure::new(1, format!("epoch {} is not the one that the anchors pin", evidence.epoch))
         })
     }
 
@@ -413,14 +418,14 @@ impl Verifier {
         }
         let index = evidence.transaction_index;
         let transaction = trie::check(header.transactions_root, index, &evidence.transaction_proof)
-            .map_err(|e| VerifyFailure { step: 4, reason: format!("transaction_proof: {e}") })?;
+            .map_err(|e| VerifyFailure::new(4, format!("transaction_proof: {e}")))?;
         if keccak256(&transaction) != response.blockchain_tx_hash {
             return fail(4, "the proven transaction is not blockchain_tx_hash");
         }
         let receipt = trie::check(header.receipts_root, index, &evidence.receipt_proof)
-            .map_err(|e| VerifyFailure { step: 4, reason: format!("receipt_proof: {e}") })?;
+            .map_err(|e| VerifyFailure::new(4, format!("receipt_proof: {e}")))?;
         let receipt = ReceiptEnvelope::<Log>::decode_2718_exact(&receipt)
-            .map_err(|e| VerifyFailure { step: 4, reason: format!("the receipt does not decode: {e}") })?;
+            .map_err(|e| VerifyFailure::new(4, format!("the receipt does not decode: {e}")))?;
         if !receipt.status() {
             return fail(4, "the transaction reverted");
         }
@@ -436,14 +441,14 @@ impl Verifier {
 
     /// Step 5. Without an epoch (no evidence, so no requester) any bridge of the highest epoch may have signed.
     fn check_signature(&self, response: &AuthResponse, epoch: Option<&EpochAnchors>) -> Result<(), VerifyFailure> {
-        let hash = crypto::evidence_hash(response.evidence.as_ref())
-            .map_err(|e| VerifyFailure { step: 5, reason: e.to_string() })?;
+        let hash =
+            crypto::evidence_hash(response.evidence.as_ref()).map_err(|e| VerifyFailure::new(5, e.to_string()))?;
         if hash != response.evidence_hash {
             return fail(5, "evidence_hash does not match the evidence");
         }
         let domain = SigningDomain::new(self.anchors.chain_id, self.anchors.contract);
         let signer = crypto::recover(crypto::response_digest(&domain, response), &response.signature)
-            .map_err(|e| VerifyFailure { step: 5, reason: format!("the bridge's signature: {e}") })?;
+            .map_err(|e| VerifyFailure::new(5, format!("the bridge's signature: {e}")))?;
         let requester = response.evidence.as_ref().map(|evidence| evidence.requester);
         let pinned = epoch.or_else(|| self.anchors.latest()).is_some_and(|epoch| {
             epoch
@@ -526,6 +531,6 @@ struct Proven {
 impl Proven {
     fn event<E: SolEvent>(&self) -> Result<E, VerifyFailure> {
         E::decode_log_data_validate(&self.log.data)
-            .map_err(|e| VerifyFailure { step: 4, reason: format!("the log is no {}: {e}", E::SIGNATURE) })
+            .map_err(|e| VerifyFailure::new(4, format!("the log is no {}: {e}", E::SIGNATURE)))
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct VoteContext<'a> {
 
 impl VoteContext<'_> {
     fn fail(&self, reason: String) -> VerifyFailure {
-        VerifyFailure { step: STEP, reason }
+        VerifyFailure::new(STEP, reason)
     }
 
     /// The approvers of an approval, ascending; they meet the pinned policy line.

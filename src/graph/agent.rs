@@ -47,12 +47,20 @@ pub trait Operator: Send + Sync {
 #[async_trait]
 pub trait VerifierSource: Send + Sync {
     /// Pins the anchors and connects to the agent's own endpoint; an error says what to do.
-    async fn open(&self) -> Result<Verifier, String>;
+    async fn open(&self) -> Result<Verifier, NoVerifier>;
+}
+
+/// Why there is nothing to verify with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoVerifier {
+    pub reason: String,
+    /// What was found is not what is pinned; nothing is wrong with the connection.
+    pub untrusted: bool,
 }
 
 #[async_trait]
 impl VerifierSource for Verifier {
-    async fn open(&self) -> Result<Verifier, String> {
+    async fn open(&self) -> Result<Verifier, NoVerifier> {
         Ok(self.clone())
     }
 }
@@ -231,8 +239,8 @@ impl Agent {
                 Ok(Step::Done) => {}
                 Ok(Step::Leave(reason)) => return self.finish(&run, at, Some(reason)),
                 // Before its node began: the checkpoint stands, and a resumed run tries again.
-                Err(AgentError::Verifier { reason }) => {
-                    return self.finish(&run, at, Some(RunEndReason::NoVerifier { reason }));
+                Err(AgentError::Verifier { reason, untrusted }) => {
+                    return self.finish(&run, at, Some(RunEndReason::NoVerifier { reason, untrusted }));
                 }
                 Err(error) => return Err(error),
             }
@@ -282,12 +290,18 @@ impl Agent {
 
     async fn open_verifier(&self) -> Result<(), AgentError> {
         let open = || async { self.parts.verifier.open().await };
-        self.opened.get_or_try_init(open).await.map(|_| ()).map_err(|reason| AgentError::Verifier { reason })
+        self.opened
+            .get_or_try_init(open)
+            .await
+            .map(|_| ())
+            .map_err(|no| AgentError::Verifier { reason: no.reason, untrusted: no.untrusted })
     }
 
     /// The verifier, once the node that needs it was begun.
     pub(super) fn verifier(&self) -> Result<&Verifier, AgentError> {
-        self.opened.get().ok_or_else(|| AgentError::Verifier { reason: "it was not opened".to_owned() })
+        self.opened
+            .get()
+            .ok_or_else(|| AgentError::Verifier { reason: "it was not opened".to_owned(), untrusted: false })
     }
 
     /// A node that leaves traces is begun from a checkpoint of its own, whatever the interval is.

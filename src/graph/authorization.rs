@@ -202,7 +202,7 @@ impl Agent {
 
     /// Notes a response that failed verification; the file itself is quarantined by then.
     pub(super) fn reject(&self, state: &mut AgentState, request: &AuthRequest, failure: VerifyFailure) {
-        let VerifyFailure { step, reason } = failure;
+        let VerifyFailure { step, reason, .. } = failure;
         self.emit(AgentEvent::ResponseRejected {
             request_id: request.request_id.clone(),
             step,
@@ -243,7 +243,7 @@ fn verify(
 
 /// Parses a response; one that does not parse fails before the first step.
 pub(super) fn parse_response(bytes: &[u8]) -> Result<AuthResponse, VerifyFailure> {
-    AuthResponse::parse(bytes).map_err(|refusal| VerifyFailure { step: 0, reason: refusal.to_string() })
+    AuthResponse::parse(bytes).map_err(|refusal| VerifyFailure::new(0, refusal.to_string()))
 }
 
 /// The reason that is written beside a quarantined response.

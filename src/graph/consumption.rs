@@ -20,8 +20,6 @@ use crate::schema::{AuthResponse, Decision, Outcome, RequestId, Sha256Digest, Ti
 
 /// How soon the chain is asked again after it could not confirm a consumption.
 const CHAIN_RETRY: Duration = Duration::from_secs(1);
-/// The step of a verification that asks the chain, and that may pass later.
-const CHAIN_STEP: u8 = 6;
 
 /// What a wait for the consumption came to.
 pub(super) enum Awaited {
@@ -74,7 +72,7 @@ impl Agent {
                     }));
                 }
             };
-            match self.prove(execution, record.message.claim, &bytes, instant_of(until)).await? {
+            match self.prove(execution, record.message.claim, &bytes, instant_of(until), execution.run.stop).await? {
                 Ok((response, proof)) => {
                     self.settle_consumption(execution, kind, &bytes, &response, proof)?;
                     return Ok(Awaited::Settled);
@@ -116,6 +114,7 @@ impl Agent {
         claim: Sha256Digest,
         bytes: &[u8],
         deadline: Instant,
+        stop: &CancellationToken,
     ) -> Result<Result<(AuthResponse, Proof), VerifyFailure>, AgentError> {
         let response = match parse_response(bytes) {
             Ok(response) => response,
@@ -129,7 +128,7 @@ impl Agent {
                     VerifiedDecision::Denied(denial) => {
                         Ok((response, Proof::Refused(refusal_kind(denial.kind), denial.reason)))
                     }
-                    VerifiedDecision::Approved(_) => Err(VerifyFailure { step: 1, reason: "not a denial".to_owned() }),
+                    VerifiedDecision::Approved(_) => Err(VerifyFailure::new(1, "not a denial".to_owned())),
                 },
             ));
         }
@@ -139,18 +138,25 @@ impl Agent {
             let why = "a process before this one asked for it".to_owned();
             return Ok(proven.map(|()| (response, Proof::NotToRunOn(RefusalKind::VerificationFailed, why))));
         };
+        // Why the chain did not confirm it while there was time; a later expiry does not hide it.
+        let mut unconfirmed: Option<VerifyFailure> = None;
         loop {
             let now = Timestamp::now();
             match verifier.verify_consumption(approval.clone(), claim, &response, now).await {
                 Ok(consumption) => return Ok(Ok((response, Proof::Fresh(Box::new(consumption))))),
-                Err(failure) if failure.step == CHAIN_STEP && Instant::now() < deadline => {
+                Err(failure) if failure.may_pass && Instant::now() < deadline && !stop.is_cancelled() => {
                     tracing::warn!(target: "guardrail::graph", %failure, "the chain does not confirm the consumption yet");
-                    tokio::time::sleep(CHAIN_RETRY).await;
+                    unconfirmed = Some(failure);
+                    tokio::select! {
+                        () = tokio::time::sleep(CHAIN_RETRY) => {}
+                        () = stop.cancelled() => {}
+                    }
                 }
                 Err(failure) => {
+                    let late = unconfirmed.is_none() && expiry_of(&approval) <= now;
+                    let failure = unconfirmed.unwrap_or(failure);
                     // Genuine by its own proofs, so the chain holds a consumption of ours to record.
                     let proven = verifier.consumption(request, execution.id, claim, &response, Clock::Audit);
-                    let late = expiry_of(&approval) <= now;
                     let kind = if late { RefusalKind::Expired } else { RefusalKind::VerificationFailed };
                     return Ok(match proven {
                         Ok(()) => Ok((response, Proof::NotToRunOn(kind, failure.to_string()))),

@@ -35,7 +35,7 @@ pub enum AgentError {
     #[error("thread {} is in the middle of a run; go on with: guardrail run --resume {checkpoint}", checkpoint.thread)]
     Unfinished { checkpoint: CheckpointId },
     #[error("no answer could be verified: {reason}")]
-    Verifier { reason: String },
+    Verifier { reason: String, untrusted: bool },
     #[error("checkpoint {id} is before {node}, and its state lacks {what}")]
     Incomplete { id: String, node: &'static str, what: &'static str },
 }
@@ -58,7 +58,7 @@ pub enum RunEndReason {
     /// Answers about the consumption came, and none of them verified.
     Unverified { reason: String },
     /// No answer could have been checked, so nothing was asked: no anchors, no endpoint, another chain.
-    NoVerifier { reason: String },
+    NoVerifier { reason: String, untrusted: bool },
 }
 
 /// The end of a run and the checkpoint to go on from.
@@ -123,7 +123,10 @@ impl RunEnd {
             RunEndReason::Interrupted => ExitCode::Done,
             RunEndReason::Stopped => ExitCode::Failed,
             RunEndReason::RunTimeout { .. } => ExitCode::Expired,
-            RunEndReason::BridgeUnreachable { .. } | RunEndReason::NoVerifier { .. } => ExitCode::Unreachable,
+            RunEndReason::BridgeUnreachable { .. } | RunEndReason::NoVerifier { untrusted: false, .. } => {
+                ExitCode::Unreachable
+            }
+            RunEndReason::NoVerifier { untrusted: true, .. } => ExitCode::VerificationFailed,
             RunEndReason::Unverified { .. } => ExitCode::VerificationFailed,
         }
     }
@@ -202,7 +205,8 @@ mod tests {
             (RunEndReason::RunTimeout { limit_s: 1 }, None, 4, true),
             (RunEndReason::BridgeUnreachable { reason: "x".to_owned() }, approved(), 6, true),
             (RunEndReason::Unverified { reason: "x".to_owned() }, approved(), 5, true),
-            (RunEndReason::NoVerifier { reason: "x".to_owned() }, None, 6, true),
+            (RunEndReason::NoVerifier { reason: "x".to_owned(), untrusted: false }, None, 6, true),
+            (RunEndReason::NoVerifier { reason: "x".to_owned(), untrusted: true }, None, 5, true),
         ] {
             let end = end(reason, authorization);
             assert_eq!((end.exit_code() as u8, end.can_go_on()), (code, goes_on), "{:?}", end.reason);

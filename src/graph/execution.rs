@@ -184,7 +184,7 @@ impl Agent {
             .and_then(|response| verifier.verify_decision_at(&execution.request, &response, clock));
         Ok(match verified {
             Ok(VerifiedDecision::Approved(approval)) => Ok(*approval),
-            Ok(VerifiedDecision::Denied(denial)) => Err(VerifyFailure { step: 1, reason: denial.reason }),
+            Ok(VerifiedDecision::Denied(denial)) => Err(VerifyFailure::new(1, denial.reason)),
             Err(failure) => Err(failure),
         })
     }

@@ -25,7 +25,7 @@ pub mod state;
 mod test_bench;
 pub mod topology;
 
-pub use agent::{Agent, AgentParts, AtInterrupt, Operator, OperatorQuestion, VerifierSource};
+pub use agent::{Agent, AgentParts, AtInterrupt, NoVerifier, Operator, OperatorQuestion, VerifierSource};
 pub use checkpoint::{Checkpoint, CheckpointStore, CheckpointSummary, StoreError};
 pub use config::AgentConfig;
 pub use end::{AgentError, ExitCode, RunEnd, RunEndReason};

@@ -72,7 +72,11 @@ impl Agent {
         };
         let now = Timestamp::now();
         let spec = self.parts.registry.spec(&tool);
-        let reasoning = parameters.get("reasoning").and_then(Value::as_str).unwrap_or_default();
+        // What the approver would read is what is scored.
+        let reasoning = match parameters.get("reasoning").and_then(Value::as_str) {
+            Some(words) if !words.is_empty() => words,
+            Some(_) | None => last_thought(state),
+        };
         let assessment = self.parts.risk.assess(
             &RiskInput {
                 tool_name: &tool,
@@ -298,9 +302,13 @@ fn chosen(state: &AgentState) -> Result<(ToolName, Map<String, Value>), String> 
 /// What the agent says of an action: the tool's own parameter, or the thought that led to it.
 fn reasoning_of<'a>(state: &'a AgentState, call: &'a ValidCall) -> &'a str {
     match call.reasoning() {
-        "" => state.messages.iter().rev().find(|m| m.role == Role::Assistant).map_or("", |m| &m.content),
+        "" => last_thought(state),
         words => words,
     }
+}
+
+fn last_thought(state: &AgentState) -> &str {
+    state.messages.iter().rev().find(|m| m.role == Role::Assistant).map_or("", |m| &m.content)
 }
 
 fn list_for_review(state: &mut AgentState, call: &ValidCall) {

@@ -219,7 +219,9 @@ impl Registry {
         let call = self.validate(&request.tool_name, &parameters)?;
         let entry = self.entry(&call.name)?;
         let resolved = self.resolve(&call, workspace).await?;
-        last_check(request, &resolved, permit.expires_at(), later(now, started))?;
+        // The later of two clocks: one may have been set back, the other stood still while the machine slept.
+        let moment = later(now, started).max(Timestamp::now());
+        last_check(request, &resolved, permit.expires_at(), moment)?;
         match &entry.body {
             Body::Direct(tool) => self.limited(&call, tool.run(&call, &self.context(workspace))).await,
             Body::Critical(tool) => Ok(tool.simulate(&permit)),
