@@ -16,8 +16,8 @@ use crate::crypto::{self, SigningDomain, SigningKey, abi};
 use crate::evidence::verify::{CANCELLED, EXPIRED, REFUSED};
 use crate::evidence::{BlockProofs, EndpointError};
 use crate::schema::{
-    AuthResponse, AuthorizationId, Decision, Evidence, EvidenceVote, Refusal, RequestState, Sha256Digest, Timestamp,
-    VoteProof,
+    AuthResponse, AuthorizationId, Decision, Evidence, EvidenceVote, Refusal, RequestId, RequestState, Sha256Digest,
+    Timestamp, VoteProof,
 };
 
 /// Blocks whose proofs are kept: neighbours in a batch share one.
@@ -39,6 +39,14 @@ struct Draft {
     approver: Address,
     denial_reason: Option<String>,
     conditions: Vec<String>,
+}
+
+/// What a response is about.
+struct Subject {
+    request_id: RequestId,
+    authorization_id: AuthorizationId,
+    action_hash: Sha256Digest,
+    request_hash: Sha256Digest,
 }
 
 impl Draft {
@@ -171,23 +179,13 @@ impl Answers {
             Some(request) => (request.action_hash, crypto::request_hash(request)?),
             None => (Sha256Digest::ZERO, Sha256Digest::ZERO),
         };
-        let response = self.sign(AuthResponse {
+        let subject = Subject {
             request_id: refused.request_id.clone(),
             authorization_id: AuthorizationId::ZERO,
             action_hash,
             request_hash,
-            decision: Decision::Denied,
-            blockchain_tx_hash: B256::ZERO,
-            block_number: 0,
-            block_hash: B256::ZERO,
-            approver: Address::ZERO,
-            timestamp: Timestamp::now(),
-            signature: Bytes::new(),
-            denial_reason: Some(format!("{REFUSED}{refusal}")),
-            conditions: Vec::new(),
-            evidence_hash: Sha256Digest::ZERO,
-            evidence: None,
-        })?;
+        };
+        let response = self.word_alone(subject, format!("{REFUSED}{refusal}"))?;
         Ok(StoredResponse {
             name: ResponseKind::Decision.file_name(&refused.request_id),
             request_id: refused.request_id.clone(),
@@ -212,11 +210,22 @@ impl Answers {
     }
 
     fn unproven(&self, request: &JournalRequest, reason: String) -> Result<AuthResponse, BridgeError> {
-        self.sign(AuthResponse {
+        let subject = Subject {
             request_id: request.request.request_id.clone(),
             authorization_id: request.authorization_id,
             action_hash: request.request.action_hash,
             request_hash: request.request_hash,
+        };
+        self.word_alone(subject, reason)
+    }
+
+    /// A denial that nothing on chain proves: the bridge's word, signed.
+    fn word_alone(&self, subject: Subject, reason: String) -> Result<AuthResponse, BridgeError> {
+        self.sign(AuthResponse {
+            request_id: subject.request_id,
+            authorization_id: subject.authorization_id,
+            action_hash: subject.action_hash,
+            request_hash: subject.request_hash,
             decision: Decision::Denied,
             blockchain_tx_hash: B256::ZERO,
             block_number: 0,
