@@ -9,13 +9,14 @@ use alloy::primitives::{Bytes, U256, uint};
 use guardrail::channel::ResponseKind;
 use guardrail::crypto::{self, SigningDomain};
 use guardrail::evidence::{DenialKind, VerifiedDecision, Verifier};
-use guardrail::schema::message::{ConsumeKind, OutcomeKind};
+use guardrail::schema::message::OutcomeKind;
 use guardrail::schema::{
     AuthRequest, AuthResponse, AuthorizationId, ConsumeMessage, Decision, Outcome, OutcomeMessage, RequestId,
-    Sha256Digest, Timestamp, VoteFile,
+    Timestamp, VoteFile,
 };
 use serde_json::{Value, json};
 
+use crate::bridge_life::consume_message;
 use crate::support::{World, claim, deployment, dev, drop_file, request, request_at};
 
 /// The group order of secp256k1.
@@ -307,17 +308,6 @@ async fn votes_that_break_a_rule() {
     assert_eq!(world.audit_names(other_id), ["AuthorizationRequested"]);
 }
 
-fn consume(request: &AuthRequest, id: AuthorizationId, claim: Sha256Digest) -> ConsumeMessage {
-    ConsumeMessage {
-        kind: ConsumeKind::Consume,
-        request_id: request.request_id.clone(),
-        authorization_id: id,
-        action_hash: request.action_hash,
-        claim,
-        timestamp: Timestamp::now(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn consumptions_and_outcomes_that_break_a_rule() {
     let (world, _bridge) = World::with_bridge();
@@ -327,7 +317,7 @@ async fn consumptions_and_outcomes_that_break_a_rule() {
     let id = world.pending_id(&request.request_id);
     let (secret, claim) = claim();
     let file = |request_id: &RequestId| format!("{request_id}.{claim}.consume.json");
-    let good = consume(&request, id, claim);
+    let good = consume_message(&request, id, claim);
     let outcome_hash = crypto::outcome_hash(id, claim, Outcome::Succeeded, &json!({})).unwrap();
     let outcome = OutcomeMessage {
         kind: OutcomeKind::Outcome,
@@ -344,7 +334,7 @@ async fn consumptions_and_outcomes_that_break_a_rule() {
     // Before anybody approved.
     channel.publish_consume(&good).unwrap();
     world.quarantined_as(&file(&request.request_id), "wrong state");
-    channel.publish_consume(&consume(&stranger, id, claim)).unwrap();
+    channel.publish_consume(&consume_message(&stranger, id, claim)).unwrap();
     world.quarantined_as(&file(&stranger.request_id), "unknown request");
     channel.publish_consume(&ConsumeMessage { action_hash: stranger.action_hash, ..good.clone() }).unwrap();
     world.quarantined_as(&file(&request.request_id), "action_hash");

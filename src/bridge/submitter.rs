@@ -229,12 +229,4 @@ impl Submitter {
         let calldata = (envelope.to() == Some(self.contract)).then(|| envelope.input().clone());
         self.sign(old.nonce, fees, envelope.gas_limit(), calldata.as_ref())
     }
-
-    /// The account's balance, in wei.
-    ///
-    /// # Errors
-    /// [`BridgeError::Rpc`].
-    pub async fn balance_wei(&self) -> Result<U256, BridgeError> {
-        Ok(self.provider.get_balance(self.account()).await?)
-    }
 }

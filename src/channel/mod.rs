@@ -19,9 +19,7 @@ use fs2::FileExt;
 use serde::Serialize;
 
 use crate::atomic_file::{self, Placed, ReadError};
-use crate::schema::{
-    AuthRequest, ConsumeMessage, OutcomeMessage, Refusal, RequestId, Rule, Sha256Digest, Timestamp, VoteFile, json,
-};
+use crate::schema::{AuthRequest, ConsumeMessage, OutcomeMessage, Refusal, RequestId, Rule, Timestamp, VoteFile, json};
 
 pub use inbox::{Claimed, Inbox, Scan};
 pub use name::{Incoming, ResponseKind};
@@ -381,6 +379,3 @@ fn read_refusal(error: ReadError, path: &Path) -> ChannelError {
         ReadError::Io(source) => ChannelError::Io { what: "read", path: path.to_owned(), source },
     }
 }
-
-/// The claim that a file name of a consumption carries.
-pub type ClaimDigest = Sha256Digest;

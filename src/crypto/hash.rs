@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 use super::abi;
 use crate::schema::message::ClaimSecret;
 use crate::schema::{
-    AuthRequest, AuthorizationId, Evidence, Outcome, Refusal, RequestId, RiskScore, Sha256Digest, Timestamp, ToolName,
-    json,
+    AuthRequest, AuthorizationId, Evidence, Outcome, Refusal, RequestId, Sha256Digest, Timestamp, ToolName, json,
 };
 
 /// SHA-256 of bytes.
@@ -96,11 +95,6 @@ pub fn chain_request(
 /// keccak256 of the ABI encoding of the struct.
 pub fn authorization_id(request: &abi::Request) -> AuthorizationId {
     AuthorizationId(keccak256(request.abi_encode()))
-}
-
-/// The risk that a struct was requested under.
-pub fn risk_of(request: &abi::Request) -> RiskScore {
-    RiskScore::from_bps_capped(u32::from(request.riskBps))
 }
 
 /// SHA-256 of the secret that only the executing process holds.
