@@ -7,6 +7,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod crash;
 pub mod crypto;
 pub mod evidence;
 pub mod graph;

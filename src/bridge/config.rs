@@ -16,6 +16,23 @@ pub struct BridgeConfig {
     pub channel: ChannelConfig,
     pub requests: RequestsConfig,
     pub fees: FeesConfig,
+    pub shutdown: ShutdownConfig,
+    pub web: WebConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long a stop waits for what is on its way; the rest is in the journal.
+    pub deadline_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebConfig {
+    /// Where health and metrics are served; nowhere without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<std::net::SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +41,11 @@ pub struct ChainConfig {
     /// The contract; without it the one that this state directory deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<ConfiguredAddress>,
+    /// Endpoints beside the one of `--rpc-url`: what is sent goes to all, what is read is decided from one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_rpc_urls: Vec<String>,
+    /// How long one question to an endpoint may take.
+    pub call_timeout_ms: u64,
     /// Blocks on top of an event, its own included, before it counts.
     pub confirmations: u64,
     /// How often an idle bridge looks at the chain.
