@@ -35,17 +35,20 @@ const REJECTED: [&str; 9] = [
 pub fn classify_send<T>(answer: Result<T, RpcError<TransportErrorKind>>) -> SendOutcome {
     match answer {
         Ok(_) => SendOutcome::Accepted,
-        Err(RpcError::ErrorResp(payload)) => {
-            let text = payload.message.to_lowercase();
-            if KNOWN.iter().any(|known| text.contains(known)) {
-                SendOutcome::Accepted
-            } else if REJECTED.iter().any(|rejected| text.contains(rejected)) {
-                SendOutcome::CertainlyRejected(payload.message.to_string())
-            } else {
-                SendOutcome::PossiblySent(payload.message.to_string())
-            }
-        }
+        Err(RpcError::ErrorResp(payload)) => classify_text(&payload.message),
         Err(error) => SendOutcome::PossiblySent(error.to_string()),
+    }
+}
+
+/// Classifies the message of a JSON-RPC error in answer to a broadcast.
+pub fn classify_text(message: &str) -> SendOutcome {
+    let text = message.to_lowercase();
+    if KNOWN.iter().any(|known| text.contains(known)) {
+        SendOutcome::Accepted
+    } else if REJECTED.iter().any(|rejected| text.contains(rejected)) {
+        SendOutcome::CertainlyRejected(message.to_owned())
+    } else {
+        SendOutcome::PossiblySent(message.to_owned())
     }
 }
 

@@ -1,54 +1,40 @@
-//! Owns the account's nonces: signs, journals, sends; raises fees; fills gaps.
+//! Owns the account's nonces: signs and journals transactions, raises fees, fills gaps.
 //!
-//! A nonce is allocated by writing its record, signed bytes included, and that is durable
-//! before anything is sent. Restarting sends the same bytes again.
+//! A nonce is allocated by writing its record, signed bytes included; that is durable before
+//! anything is sent, and [`super::sender`] sends what is durable. Restarting sends the same
+//! bytes again.
 
-use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy::eips::BlockNumberOrTag;
-use alloy::eips::eip2718::Encodable2718;
+use alloy::consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
+use alloy::eips::eip2718::{Decodable2718, Encodable2718};
 use alloy::network::TxSignerSync;
 use alloy::primitives::{Address, Bytes, TxKind, U256};
-use alloy::providers::{Provider, RootProvider};
-use alloy::rpc::types::TransactionRequest;
 
 use super::BridgeError;
-use super::fees::{self, Fees, Market};
-use super::journal::{Attempt, ItemKind, Journal, OpenNonce};
+use super::fees::{self, AboveCeiling, Fees, Market};
+use super::gas;
+use super::journal::{Attempt, ItemKind, OpenNonce, Reads, Writes};
 use super::plan::Work;
-use super::rpc::{SendOutcome, classify_send, revert_of};
+use crate::crash;
 use crate::crypto::SigningKey;
 use crate::crypto::key::KeyError;
 use crate::schema::Timestamp;
 
-/// Gas of one transaction (EIP-7825).
-pub const GAS_MAX: u64 = 16_777_216;
-/// Gas of an empty transfer.
-const TRANSFER_GAS: u64 = 21_000;
+/// Gaps that one look fills.
+const GAPS_MAX: u64 = 16;
 
-/// Signs and sends for one account.
+/// Signs for one account.
 pub struct Submitter {
-    provider: RootProvider,
     key: SigningKey,
-    chain_id: u64,
-    contract: Address,
-    ceiling_wei: u128,
-    tip_wei: u128,
-    resubmit_interval_ms: i64,
+    settings: SubmitterSettings,
+    market: Market,
+    block_gas_limit: u64,
+    /// The lowest nonce that the chain allows; the journal's own may be higher.
+    floor: u64,
 }
 
-/// What became of a piece of work.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Journalled and, as far as anyone knows, on its way.
-    OnItsWay { nonce: u64 },
-    /// The contract would revert it, with this reason; nothing was sent.
-    WouldRevert(String),
-    /// The node will not have it; the nonce is free again.
-    Rejected(String),
-}
-
-/// Settings of a [`Submitter`].
-pub struct SubmitterConfig {
+/// What a [`Submitter`] keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubmitterSettings {
     pub chain_id: u64,
     pub contract: Address,
     pub ceiling_wei: u128,
@@ -56,110 +42,121 @@ pub struct SubmitterConfig {
     pub resubmit_interval_ms: i64,
 }
 
+/// A transaction that is journalled and waits to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    pub attempt: Attempt,
+    pub kind: ItemKind,
+    pub items: usize,
+}
+
+/// What was done about a transaction that does not get mined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unstuck {
+    /// It is not time yet.
+    Nothing,
+    /// These go out: gaps that are filled, or the lowest with a higher fee.
+    Send(Vec<Planned>),
+    /// The fee ceiling is reached; the old bytes are sent again.
+    AtCeiling(AboveCeiling),
+}
+
 impl Submitter {
-    pub fn new(provider: RootProvider, key: SigningKey, config: SubmitterConfig) -> Self {
-        let SubmitterConfig { chain_id, contract, ceiling_wei, tip_wei, resubmit_interval_ms } = config;
-        Submitter { provider, key, chain_id, contract, ceiling_wei, tip_wei, resubmit_interval_ms }
+    pub fn new(key: SigningKey, settings: SubmitterSettings) -> Self {
+        let market = Market { base_fee_wei: 0, priority_fee_wei: settings.tip_wei };
+        Submitter { key, settings, market, block_gas_limit: gas::TRANSACTION_GAS_MAX, floor: 0 }
     }
 
     pub fn account(&self) -> Address {
         self.key.address()
     }
 
-    async fn market(&self) -> Result<Market, BridgeError> {
-        let block = self.provider.get_block_by_number(BlockNumberOrTag::Latest).await?;
-        let base = block.and_then(|block| block.header.base_fee_per_gas).unwrap_or_default();
-        Ok(Market { base_fee_wei: u128::from(base), priority_fee_wei: self.tip_wei })
+    pub fn market(&self) -> Market {
+        self.market
     }
 
-    /// Sends one piece of work under a fresh nonce.
+    /// The wei that a whole life of a request costs at most, at the market's fee.
+    pub fn life_cost_wei(&self) -> u128 {
+        let fee = self.market.base_fee_wei.saturating_add(self.market.priority_fee_wei);
+        fee.saturating_mul(u128::from(gas::LIFE_GAS)).max(1)
+    }
+
+    /// The most that one transaction may take.
+    pub fn gas_max(&self) -> u64 {
+        gas::transaction_max(self.block_gas_limit)
+    }
+
+    /// Learns what the newest block says.
+    pub fn observe_block(&mut self, base_fee_wei: u128, gas_limit: u64) {
+        self.market.base_fee_wei = base_fee_wei;
+        self.block_gas_limit = gas_limit;
+    }
+
+    /// The chain has used every nonce below `floor`.
+    pub fn raise_floor(&mut self, floor: u64) {
+        self.floor = self.floor.max(floor);
+    }
+
+    /// After a rollback the chain allows lower nonces again.
+    pub fn set_floor(&mut self, floor: u64) {
+        self.floor = floor;
+    }
+
+    /// Whether the market asks for more than the operator allows, so that nothing new would be mined.
+    pub fn above_ceiling(&self) -> Option<AboveCeiling> {
+        let (wanted_wei, ceiling_wei) = (self.market.base_fee_wei, self.settings.ceiling_wei);
+        (wanted_wei > ceiling_wei).then_some(AboveCeiling { wanted_wei, ceiling_wei })
+    }
+
+    /// Allocates the next nonce to a piece of work.
     ///
     /// # Errors
-    /// [`BridgeError`] where the journal or the endpoint fails before anything was journalled.
-    pub async fn send(&self, journal: &mut Journal, work: &Work) -> Result<Sent, BridgeError> {
-        let request =
-            TransactionRequest::default().from(self.account()).to(self.contract).input(work.calldata.clone().into());
-        let estimate = match self.provider.estimate_gas(request).await {
-            Ok(gas) => gas,
-            Err(error) => match revert_of(&error) {
-                Some(reason) => return Ok(Sent::WouldRevert(reason)),
-                None => return Err(error.into()),
-            },
-        };
-        // A quarter more: other votes and batches may come first and change what is touched.
-        let gas = estimate.saturating_add(estimate / 4).min(GAS_MAX);
-        let fees = fees::first_attempt(self.market().await?, self.ceiling_wei);
-        let nonce = self.next_nonce(journal).await?;
-        let attempt = self.sign(nonce, fees, gas, Some(&work.calldata))?;
-        self.journal_and_send(journal, work.kind, &work.items, attempt).await
+    /// [`BridgeError`] of the journal or the key.
+    pub fn plan(&self, writes: &Writes<'_>, work: &Work) -> Result<Planned, BridgeError> {
+        let nonce = self.next_nonce(writes)?;
+        let gas = work.gas.unwrap_or_else(|| gas::limit(gas::expected(work.load()), self.block_gas_limit));
+        let attempt = self.sign(nonce, fees::first_attempt(self.market, self.settings.ceiling_wei), gas, Some(&work.calldata))?;
+        writes.insert_nonce(work.kind, &attempt, &work.items)?;
+        Ok(Planned { attempt, kind: work.kind, items: work.items.len() })
     }
 
-    /// Sends an empty self-transfer, to have a block mined.
+    /// Allocates the next nonce to an empty self-transfer, to have a block mined.
     ///
     /// # Errors
-    /// As [`Submitter::send`].
-    pub async fn send_nothing(&self, journal: &mut Journal) -> Result<Sent, BridgeError> {
-        let nonce = self.next_nonce(journal).await?;
-        self.fill(journal, nonce).await
+    /// As [`Submitter::plan`].
+    pub fn plan_nothing(&self, writes: &Writes<'_>) -> Result<Planned, BridgeError> {
+        let nonce = self.next_nonce(writes)?;
+        self.fill(writes, nonce)
     }
 
-    async fn fill(&self, journal: &mut Journal, nonce: u64) -> Result<Sent, BridgeError> {
-        let fees = fees::first_attempt(self.market().await?, self.ceiling_wei);
-        let attempt = self.sign(nonce, fees, TRANSFER_GAS, None)?;
-        self.journal_and_send(journal, ItemKind::Nothing, &[], attempt).await
+    fn fill(&self, writes: &Writes<'_>, nonce: u64) -> Result<Planned, BridgeError> {
+        let fees = fees::first_attempt(self.market, self.settings.ceiling_wei);
+        let attempt = self.sign(nonce, fees, gas::TRANSFER_GAS, None)?;
+        writes.insert_nonce(ItemKind::Nothing, &attempt, &[])?;
+        Ok(Planned { attempt, kind: ItemKind::Nothing, items: 0 })
     }
 
-    async fn journal_and_send(
-        &self,
-        journal: &mut Journal,
-        kind: ItemKind,
-        items: &[crate::schema::AuthorizationId],
-        attempt: Attempt,
-    ) -> Result<Sent, BridgeError> {
-        let nonce = attempt.nonce;
-        journal.atomically(|writes| writes.insert_nonce(kind, &attempt, items))?;
-        tracing::info!(target: "guardrail::bridge", nonce, kind = kind.as_str(), items = items.len(), tx = %attempt.tx_hash, "sending");
-        match classify_send(self.provider.send_raw_transaction(&attempt.raw).await) {
-            SendOutcome::Accepted => Ok(Sent::OnItsWay { nonce }),
-            SendOutcome::PossiblySent(answer) => {
-                tracing::warn!(target: "guardrail::bridge", nonce, answer, "possibly sent");
-                Ok(Sent::OnItsWay { nonce })
-            }
-            SendOutcome::CertainlyRejected(reason) => {
-                // Nothing came after it: this task is the only writer, so the nonce is the highest.
-                journal.atomically(|writes| writes.free_nonce(nonce))?;
-                Ok(Sent::Rejected(reason))
-            }
-        }
-    }
-
-    async fn next_nonce(&self, journal: &Journal) -> Result<u64, BridgeError> {
-        let after_ours = journal.highest_nonce()?.map_or(0, |nonce| nonce.saturating_add(1));
-        Ok(after_ours.max(self.latest_nonce().await?))
-    }
-
-    /// The account's nonce in the latest block.
-    ///
-    /// # Errors
-    /// [`BridgeError::Rpc`].
-    pub async fn latest_nonce(&self) -> Result<u64, BridgeError> {
-        Ok(self.provider.get_transaction_count(self.account()).latest().await?)
+    fn next_nonce(&self, reads: &Reads<'_>) -> Result<u64, BridgeError> {
+        let after_ours = reads.highest_nonce()?.map_or(0, |nonce| nonce.saturating_add(1));
+        Ok(after_ours.max(self.floor))
     }
 
     fn sign(&self, nonce: u64, fees: Fees, gas: u64, calldata: Option<&Bytes>) -> Result<Attempt, BridgeError> {
+        crash::point("sign.transaction.before");
         let mut transaction = TxEip1559 {
-            chain_id: self.chain_id,
+            chain_id: self.settings.chain_id,
             nonce,
             gas_limit: gas,
             max_fee_per_gas: fees.max_fee_wei,
             max_priority_fee_per_gas: fees.priority_fee_wei,
-            to: TxKind::Call(if calldata.is_some() { self.contract } else { self.account() }),
+            to: TxKind::Call(if calldata.is_some() { self.settings.contract } else { self.account() }),
             value: U256::ZERO,
             access_list: Default::default(),
             input: calldata.cloned().unwrap_or_default(),
         };
         let signature = self.key.signer().sign_transaction_sync(&mut transaction).map_err(KeyError::from)?;
         let envelope = TxEnvelope::from(transaction.into_signed(signature));
+        crash::point("sign.transaction.after");
         Ok(Attempt {
             nonce,
             tx_hash: *envelope.tx_hash(),
@@ -169,64 +166,65 @@ impl Submitter {
         })
     }
 
-    /// Sends every unmined transaction's latest bytes again, lowest nonce first.
+    /// Gets stuck transactions out: fills gaps below the lowest open nonce, or raises the fee of
+    /// the lowest one once it has waited for the resubmit interval. `used` is how many nonces the
+    /// chain says are used.
     ///
     /// # Errors
-    /// [`BridgeError::Journal`]; an endpoint's refusal is only logged, since the bytes are journalled.
-    pub async fn resend(&self, journal: &Journal) -> Result<usize, BridgeError> {
-        let open = journal.open_nonces()?;
-        for nonce in &open {
-            if let Some(attempt) = nonce.attempts.last() {
-                let answer = classify_send(self.provider.send_raw_transaction(&attempt.raw).await);
-                tracing::info!(target: "guardrail::bridge", nonce = attempt.nonce, tx = %attempt.tx_hash, ?answer, "sent again");
+    /// [`BridgeError`] of the journal or the key.
+    pub fn unstick(&self, writes: &Writes<'_>, open: &[OpenNonce], used: u64) -> Result<Unstuck, BridgeError> {
+        let Some(lowest) = open.first() else { return Ok(Unstuck::Nothing) };
+        let Some(last) = lowest.attempts.last() else { return Ok(Unstuck::Nothing) };
+        let waited_ms = Timestamp::now().unix_ms().saturating_sub(last.signed_at_ms);
+        if waited_ms < self.settings.resubmit_interval_ms || used > lowest.nonce {
+            return Ok(Unstuck::Nothing);
+        }
+        let mut fillers = Vec::new();
+        for nonce in used..lowest.nonce.min(used.saturating_add(GAPS_MAX)) {
+            // What the journal knows as mined is no gap: the node is behind, or lies.
+            if !writes.has_nonce(nonce)? {
+                tracing::warn!(target: "guardrail::bridge", nonce, "filling a gap with an empty transfer");
+                fillers.push(self.fill(writes, nonce)?);
             }
         }
-        Ok(open.len())
-    }
-
-    /// Gets stuck transactions out: fills a gap below the lowest open nonce, or raises the fee of
-    /// the lowest one once it has waited for the resubmit interval.
-    ///
-    /// # Errors
-    /// [`BridgeError`].
-    pub async fn unstick(&self, journal: &mut Journal, open: &[OpenNonce]) -> Result<(), BridgeError> {
-        let Some(lowest) = open.first() else { return Ok(()) };
-        let Some(last) = lowest.attempts.last() else { return Ok(()) };
-        if Timestamp::now().unix_ms().saturating_sub(last.signed_at_ms) < self.resubmit_interval_ms {
-            return Ok(());
+        if used < lowest.nonce {
+            return Ok(Unstuck::Send(fillers));
         }
-        let latest = self.latest_nonce().await?;
-        for nonce in latest..lowest.nonce {
-            tracing::warn!(target: "guardrail::bridge", nonce, "filling a gap with an empty transfer");
-            self.fill(journal, nonce).await?;
-        }
-        if latest != lowest.nonce {
-            return Ok(());
-        }
-        let market = self.market().await?;
-        match fees::replacement(last.fees, market, self.ceiling_wei) {
+        match fees::replacement(last.fees, self.market, self.settings.ceiling_wei) {
             Ok(fees) => {
                 let attempt = self.resign(last, fees)?;
-                journal.atomically(|writes| writes.insert_attempt(&attempt, lowest.attempts.len()))?;
-                let answer = classify_send(self.provider.send_raw_transaction(&attempt.raw).await);
-                tracing::warn!(target: "guardrail::bridge", nonce = lowest.nonce, tx = %attempt.tx_hash, ?fees, ?answer, "raised the fee");
+                writes.insert_attempt(&attempt, lowest.attempts.len())?;
+                let items = writes.items(lowest.nonce)?.len();
+                tracing::warn!(target: "guardrail::bridge", nonce = lowest.nonce, tx = %attempt.tx_hash, ?fees, "raising the fee");
+                Ok(Unstuck::Send(vec![Planned { attempt, kind: lowest.kind, items }]))
             }
-            Err(above) => {
-                tracing::error!(target: "guardrail::bridge", nonce = lowest.nonce, %above, "a transaction is stuck at the fee ceiling; raise fees.max_fee_gwei or wait");
-                let answer = classify_send(self.provider.send_raw_transaction(&last.raw).await);
-                tracing::info!(target: "guardrail::bridge", nonce = lowest.nonce, ?answer, "sent again");
-            }
+            Err(above) => Ok(Unstuck::AtCeiling(above)),
         }
-        Ok(())
     }
 
     /// The same transaction with other fees.
     fn resign(&self, old: &Attempt, fees: Fees) -> Result<Attempt, BridgeError> {
-        use alloy::consensus::Transaction;
-        use alloy::eips::eip2718::Decodable2718;
         let envelope = TxEnvelope::decode_2718_exact(&old.raw)
             .map_err(|e| BridgeError::Corrupt(format!("transaction {}: {e}", old.tx_hash)))?;
-        let calldata = (envelope.to() == Some(self.contract)).then(|| envelope.input().clone());
+        let calldata = (envelope.to() == Some(self.settings.contract)).then(|| envelope.input().clone());
         self.sign(old.nonce, fees, envelope.gas_limit(), calldata.as_ref())
+    }
+
+    /// Gives a nonce up to an empty transfer: its own transaction can never be mined, and later
+    /// nonces wait behind it.
+    ///
+    /// # Errors
+    /// As [`Submitter::plan`].
+    pub fn give_nonce_away(&self, writes: &Writes<'_>, open: &OpenNonce) -> Result<Option<Planned>, BridgeError> {
+        let Some(last) = open.attempts.last() else { return Ok(None) };
+        let fees = fees::first_attempt(self.market, self.settings.ceiling_wei);
+        let fees = Fees {
+            max_fee_wei: fees.max_fee_wei.max(last.fees.max_fee_wei),
+            priority_fee_wei: fees.priority_fee_wei.max(last.fees.priority_fee_wei),
+        };
+        let attempt = self.sign(open.nonce, fees, gas::TRANSFER_GAS, None)?;
+        writes.insert_attempt(&attempt, open.attempts.len())?;
+        writes.detach_items(open.nonce)?;
+        Ok(Some(Planned { attempt, kind: ItemKind::Nothing, items: 0 }))
     }
 }

@@ -1,396 +1,455 @@
-//! Reads the chain: receipts of what was sent, and the contract's events, in one step.
+//! Reads the chain: what happened after the cursor, up to the newest confirmed block.
 //!
-//! A cursor (number, hash) says how far the events are applied. A head below it, or another
-//! hash at its height, means that the chain rolled back; what it forgot is opened again.
+//! One [`ChainReader::fetch`] asks and changes nothing; its [`ChainUpdate`] is applied to the
+//! journal in one transaction. The cursor is a block (number, hash). What follows is linked to
+//! it: the next block names it as its parent, or the chain still has it at its height. Where
+//! not, the newest block that journal and chain share is found, and everything above is taken
+//! back before anything is added.
+
+use std::collections::BTreeSet;
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use alloy::providers::{Provider, RootProvider};
-use alloy::rpc::types::{Filter, Log};
-use alloy::sol_types::SolEvent;
+use alloy::rpc::types::{Filter, Header, Log, TransactionReceipt};
 
 use super::BridgeError;
-use super::journal::{ChainEvent, ChainVote, ItemEvent, Journal, OpenNonce, Writes};
-use crate::contract::{BatchItemSkipped, VoteSkipped};
-use crate::crypto::abi::{self, ChainStatus};
-use crate::evidence::endpoint;
-use crate::schema::{AuthorizationId, LifecycleEvent, RequestState};
+use super::changes::{is_administration, is_answered};
+use super::endpoints::ChainClient;
+use super::identity::ChainIdentity;
+use super::journal::{Cursor, ItemKind};
+use crate::contract;
+use crate::crypto::abi::ChainStatus;
+use crate::evidence::{BlockProofs, EndpointError, endpoint};
+use crate::schema::AuthorizationId;
+use crate::schema::anchors::EpochAnchors;
 
-/// Blocks that one `eth_getLogs` covers.
-const LOG_BLOCKS_MAX: u64 = 2_000;
-const CURSOR_KEY: &str = "cursor";
+/// Blocks that one `eth_getLogs` covers: fewer where they are full, more where they are empty.
+const PAGE_BLOCKS_MIN: u64 = 4;
+const PAGE_BLOCKS_MAX: u64 = 2_000;
+/// Logs of a page above which the next one is smaller.
+const PAGE_LOGS: usize = 1_000;
+/// Blocks whose proofs are fetched ahead in one step.
+const PROOFS_AHEAD_MAX: usize = 8;
 
 /// The newest block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub number: u64,
     pub hash: B256,
+    pub parent: B256,
     pub time_s: u64,
+    pub base_fee_wei: u128,
+    pub gas_limit: u64,
 }
 
-/// How far events are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    pub number: u64,
-    pub hash: B256,
+impl From<&Header> for Head {
+    fn from(header: &Header) -> Self {
+        Head {
+            number: header.number,
+            hash: header.hash,
+            parent: header.parent_hash,
+            time_s: header.timestamp,
+            base_fee_wei: u128::from(header.base_fee_per_gas.unwrap_or_default()),
+            gas_limit: header.gas_limit,
+        }
+    }
 }
 
-/// What one step found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Synced {
-    pub head: Head,
-    /// The newest block that is deep enough to count.
-    pub confirmed: Head,
-    pub events: usize,
-    pub mined: usize,
-    /// Approvers, policy, bridges or pause changed.
-    pub administration_changed: bool,
-    pub rolled_back: bool,
-    /// Items that the contract passed over in a batch.
-    pub skipped: Vec<AuthorizationId>,
-}
-
-/// Reads one contract on one chain.
-pub struct ChainReader {
-    provider: RootProvider,
-    contract: Address,
-    first_block: u64,
-    confirmations: u64,
-}
-
-/// Where a contract is, and since when.
+/// Where the contract is, and from which block on it can have logged anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractPlace {
     pub contract: Address,
-    /// No event of it is older than this block.
     pub first_block: u64,
 }
 
+/// A nonce that waits to be mined: the hashes of its attempts, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub nonce: u64,
+    pub attempts: Vec<B256>,
+}
+
+/// A receipt that came with the answer to a send, not yet confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    pub nonce: u64,
+    pub tx_hash: B256,
+    pub block_number: u64,
+    pub block_hash: B256,
+    pub succeeded: bool,
+    pub kind: ItemKind,
+}
+
+impl Hint {
+    pub fn of(nonce: u64, kind: ItemKind, receipt: &TransactionReceipt) -> Option<Self> {
+        Some(Hint {
+            nonce,
+            tx_hash: receipt.transaction_hash,
+            block_number: receipt.block_number?,
+            block_hash: receipt.block_hash?,
+            succeeded: receipt.status(),
+            kind,
+        })
+    }
+}
+
+/// What the journal says that a step starts from.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Blocks whose events are applied, newest first; empty at the very beginning.
+    pub blocks: Vec<Cursor>,
+    pub watched: Vec<Watched>,
+    pub hints: Vec<Hint>,
+    /// Requests whose time may have passed: what a confirmed block past their expiry shows of them.
+    pub past: Vec<(AuthorizationId, u64)>,
+    /// What identity the chain must have where it rolled back.
+    pub identity: Option<ChainIdentity>,
+    pub account: Address,
+    pub want_balance: bool,
+    /// A transaction is stuck, so the fee of the next block matters.
+    pub want_fees: bool,
+}
+
+/// A nonce of ours that is mined, deep enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mined {
+    pub nonce: u64,
+    pub tx_hash: B256,
+    pub block: u64,
+    pub succeeded: bool,
+}
+
+/// What one step found.
+#[derive(Clone, Debug)]
+pub struct ChainUpdate {
+    pub head: Head,
+    /// The newest block that is deep enough to count.
+    pub confirmed: Head,
+    /// The newest block that journal and chain share, where the chain rolled back.
+    pub rewind: Option<Cursor>,
+    /// Events after the cursor, in their order, and the block up to which they are all.
+    pub logs: Vec<Log>,
+    pub cursor: Cursor,
+    pub mined: Vec<Mined>,
+    /// Nonces that the account has used at the newest block, where that was asked.
+    pub used: Option<u64>,
+    /// Nonces that are used at the confirmed block though no attempt of ours is known there.
+    pub missing: Vec<u64>,
+    /// Who decides now, where that changed, and which of them are contracts.
+    pub epoch: Option<(EpochAnchors, BTreeSet<Address>)>,
+    pub statuses: Vec<(AuthorizationId, ChainStatus)>,
+    pub balance: Option<U256>,
+    /// The lowest fee per gas that the next block takes, where that was asked.
+    pub next_base_fee_wei: Option<u128>,
+    /// Blocks that decisions of this step are in.
+    pub proofs: Vec<BlockProofs>,
+    /// There are confirmed blocks after the cursor.
+    pub more: bool,
+}
+
+/// Reads one contract on one chain.
+#[derive(Clone)]
+pub struct ChainReader {
+    client: ChainClient,
+    place: ContractPlace,
+    confirmations: u64,
+}
+
 impl ChainReader {
-    pub fn new(provider: RootProvider, place: ContractPlace, confirmations: u64) -> Self {
-        ChainReader { provider, contract: place.contract, first_block: place.first_block, confirmations }
+    pub fn new(client: ChainClient, place: ContractPlace, confirmations: u64) -> Self {
+        ChainReader { client, place, confirmations: confirmations.max(1) }
     }
 
-    /// Where the journal's events end; the block before the contract's own at the very beginning.
+    fn provider(&self) -> &RootProvider {
+        self.client.provider()
+    }
+
+    async fn block(&self, number: BlockNumberOrTag) -> Result<Option<Head>, BridgeError> {
+        let block = self.provider().get_block_by_number(number).await?;
+        Ok(block.map(|block| Head::from(&block.header)))
+    }
+
+    async fn known_block(&self, number: u64) -> Result<Head, BridgeError> {
+        self.block(BlockNumberOrTag::Number(number)).await?.ok_or(BridgeError::Moved)
+    }
+
+    /// Reads one step. What it found holds together: all of it is of one chain of blocks.
     ///
     /// # Errors
-    /// [`BridgeError::Corrupt`].
-    pub fn cursor(journal: &Journal) -> Result<Option<Cursor>, BridgeError> {
-        let Some(text) = journal.meta(CURSOR_KEY)? else { return Ok(None) };
-        let parsed = text
-            .split_once(' ')
-            .and_then(|(number, hash)| Some(Cursor { number: number.parse().ok()?, hash: hash.parse().ok()? }));
-        parsed.map(Some).ok_or_else(|| BridgeError::Corrupt(format!("cursor {text}")))
+    /// [`BridgeError`]; [`BridgeError::Moved`] where the chain changed meanwhile, and
+    /// [`BridgeError::Disagree`] where another endpoint has another chain: ask again.
+    pub async fn fetch(&self, question: &Question) -> Result<ChainUpdate, BridgeError> {
+        if let Some(update) = self.fetch_next_block(question).await? {
+            return Ok(update);
+        }
+        let head = self.block(BlockNumberOrTag::Latest).await?.ok_or(BridgeError::Moved)?;
+        let confirmed_number = (head.number + 1).saturating_sub(self.confirmations);
+        let confirmed =
+            if confirmed_number == head.number { head } else { self.known_block(confirmed_number).await? };
+        let (start, rewind) = self.common_block(question, head).await?;
+        if rewind.is_some()
+            && let Some(identity) = &question.identity
+        {
+            identity.check(self.provider()).await?;
+        }
+        let (logs, cursor) = self.page(start, confirmed).await?;
+        if let Some((url, other)) = self.client.contradiction(cursor.number, cursor.hash).await {
+            return Err(BridgeError::Disagree { number: cursor.number, ours: cursor.hash, url, other });
+        }
+        self.complete(question, head, confirmed, rewind, logs, cursor, Vec::new()).await
     }
 
-    async fn head(&self) -> Result<Head, BridgeError> {
-        self.block(BlockNumberOrTag::Latest).await
+    /// The common case, asked at once: a transaction of ours is in the block that follows the cursor.
+    async fn fetch_next_block(&self, question: &Question) -> Result<Option<ChainUpdate>, BridgeError> {
+        let (Some(cursor), Some(hint)) = (question.blocks.first(), question.hints.last()) else { return Ok(None) };
+        if self.confirmations != 1 || !self.client.is_single() || hint.block_number != cursor.number + 1 {
+            return Ok(None);
+        }
+        let filter = Filter::new().address(self.place.contract).at_block_hash(hint.block_hash);
+        let proofs = async {
+            match hint.kind {
+                ItemKind::Decide | ItemKind::Consume | ItemKind::Record => {
+                    BlockProofs::fetch(self.provider(), hint.block_hash).await.map(Some)
+                }
+                ItemKind::Request | ItemKind::Nothing => Ok(None),
+            }
+        };
+        let (head, logs, proofs) = tokio::join!(
+            self.block(BlockNumberOrTag::Latest),
+            async { Ok::<_, BridgeError>(self.provider().get_logs(&filter).await?) },
+            proofs
+        );
+        let head = head?.ok_or(BridgeError::Moved)?;
+        if head.hash != hint.block_hash || head.parent != cursor.hash {
+            return Ok(None);
+        }
+        let next = Cursor { number: head.number, hash: head.hash };
+        let proofs = proofs?.into_iter().collect();
+        self.complete(question, head, head, None, logs?, next, proofs).await.map(Some)
+    }
+
+    /// What else a step says, once its logs are known.
+    #[allow(clippy::too_many_arguments)]
+    async fn complete(
+        &self,
+        question: &Question,
+        head: Head,
+        confirmed: Head,
+        rewind: Option<Cursor>,
+        logs: Vec<Log>,
+        cursor: Cursor,
+        mut proofs: Vec<BlockProofs>,
+    ) -> Result<ChainUpdate, BridgeError> {
+        let (mined, used, missing) = self.mined(question, confirmed, &logs).await?;
+        let administration =
+            rewind.is_some() || logs.iter().any(|log| log.topic0().is_some_and(|topic| is_administration(*topic)));
+        let epoch = if administration { Some(self.epoch().await?) } else { None };
+        let mut statuses = Vec::new();
+        for (id, expires_at_s) in &question.past {
+            if *expires_at_s <= confirmed.time_s && cursor.number == confirmed.number {
+                let block = BlockId::Hash(confirmed.hash.into());
+                statuses.push((*id, endpoint::status_at(self.provider(), self.place.contract, *id, block).await?));
+            }
+        }
+        let balance = match question.want_balance {
+            true => Some(self.provider().get_balance(question.account).await?),
+            false => None,
+        };
+        let next_base_fee_wei = match question.want_fees {
+            true => self.next_base_fee().await,
+            false => None,
+        };
+        let mut wanted: Vec<B256> = Vec::new();
+        for log in logs.iter().filter(|log| log.topic0().is_some_and(|topic| is_answered(*topic))) {
+            if let Some(hash) = log.block_hash
+                && !wanted.contains(&hash)
+                && !proofs.iter().any(|block| block.hash() == hash)
+            {
+                wanted.push(hash);
+            }
+        }
+        for hash in wanted.into_iter().take(PROOFS_AHEAD_MAX) {
+            proofs.push(BlockProofs::fetch(self.provider(), hash).await?);
+        }
+        Ok(ChainUpdate {
+            head,
+            confirmed,
+            rewind,
+            more: cursor.number < confirmed.number,
+            logs,
+            cursor,
+            mined,
+            used,
+            missing,
+            epoch,
+            statuses,
+            balance,
+            next_base_fee_wei,
+            proofs,
+        })
+    }
+
+    /// The newest block that journal and chain share, and whether that is a rollback.
+    async fn common_block(&self, question: &Question, head: Head) -> Result<(Cursor, Option<Cursor>), BridgeError> {
+        let Some(cursor) = question.blocks.first().copied() else {
+            return Ok((self.beginning().await?, None));
+        };
+        if head.hash == cursor.hash || (head.number == cursor.number + 1 && head.parent == cursor.hash) {
+            return Ok((cursor, None));
+        }
+        for known in &question.blocks {
+            if known.number <= head.number
+                && self.block(BlockNumberOrTag::Number(known.number)).await?.is_some_and(|b| b.hash == known.hash)
+            {
+                return Ok((*known, (*known != cursor).then_some(*known)));
+            }
+        }
+        let beginning = self.beginning().await?;
+        Ok((beginning, Some(beginning)))
     }
 
     /// The block before the contract's first: where reading begins.
     async fn beginning(&self) -> Result<Cursor, BridgeError> {
-        let number = self.first_block.saturating_sub(1);
-        Ok(Cursor { number, hash: self.hash_at(number).await?.unwrap_or_default() })
+        let number = self.place.first_block.saturating_sub(1);
+        let hash = self.block(BlockNumberOrTag::Number(number)).await?.map(|block| block.hash);
+        Ok(Cursor { number, hash: hash.unwrap_or_default() })
     }
 
-    async fn block(&self, number: BlockNumberOrTag) -> Result<Head, BridgeError> {
-        let block = self.provider.get_block_by_number(number).await?;
-        let header =
-            block.ok_or_else(|| BridgeError::Setup("the endpoint lacks a block that it must have".to_owned()))?.header;
-        Ok(Head { number: header.number, hash: header.hash, time_s: header.timestamp })
-    }
-
-    async fn hash_at(&self, number: u64) -> Result<Option<B256>, BridgeError> {
-        let block = self.provider.get_block_by_number(BlockNumberOrTag::Number(number)).await?;
-        Ok(block.map(|block| block.header.hash))
-    }
-
-    /// Brings the journal up to the newest confirmed block.
-    ///
-    /// # Errors
-    /// [`BridgeError`]; the journal then stands where it stood.
-    pub async fn sync(&self, journal: &mut Journal, open: &[OpenNonce]) -> Result<Synced, BridgeError> {
-        let head = self.head().await?;
-        let confirmed = (head.number + 1).saturating_sub(self.confirmations);
-        let confirmed_head =
-            if confirmed == head.number { head } else { self.block(BlockNumberOrTag::Number(confirmed)).await? };
-        let mut cursor = match Self::cursor(journal)? {
-            Some(cursor) => cursor,
-            None => self.beginning().await?,
-        };
-        let mut synced = Synced {
-            head,
-            confirmed: confirmed_head,
-            events: 0,
-            mined: 0,
-            administration_changed: false,
-            rolled_back: false,
-            skipped: Vec::new(),
-        };
-        if head.number < cursor.number || (head.number > 0 && self.hash_at(cursor.number).await? != Some(cursor.hash)) {
-            self.roll_back(journal).await?;
-            cursor = self.beginning().await?;
-            synced.rolled_back = true;
-            synced.administration_changed = true;
+    /// The logs of the blocks after `start`, as many as are a page.
+    async fn page(&self, start: Cursor, confirmed: Head) -> Result<(Vec<Log>, Cursor), BridgeError> {
+        if confirmed.number <= start.number {
+            return Ok((Vec::new(), start));
         }
-        let receipts = self.mined_receipts(open, confirmed).await?;
-        while cursor.number < confirmed {
-            let to = confirmed.min(cursor.number.saturating_add(LOG_BLOCKS_MAX));
-            let next = Cursor {
-                number: to,
-                hash: self.hash_at(to).await?.ok_or(crate::evidence::EndpointError::NoBlock(B256::ZERO))?,
-            };
-            let filter = Filter::new().address(self.contract).from_block(cursor.number + 1).to_block(to);
-            let logs = self.provider.get_logs(&filter).await?;
-            let changes = self.read_changes(journal, &logs)?;
-            synced.events += logs.len();
-            synced.administration_changed |= changes.administration;
-            synced.skipped.extend(&changes.skipped);
-            let mined: Vec<(u64, B256)> =
-                receipts.iter().filter(|(.., block)| *block <= to).map(|(nonce, hash, _)| (*nonce, *hash)).collect();
-            journal.atomically(|writes| {
-                changes.write(writes)?;
-                for (nonce, hash) in &mined {
-                    writes.set_mined(*nonce, *hash)?;
-                }
-                writes.set_meta(CURSOR_KEY, &format!("{} {}", next.number, next.hash))
-            })?;
-            cursor = next;
+        let filter = Filter::new().address(self.place.contract);
+        if confirmed.number == start.number + 1 && confirmed.parent == start.hash {
+            let logs = self.provider().get_logs(&filter.at_block_hash(confirmed.hash)).await?;
+            return Ok((logs, Cursor { number: confirmed.number, hash: confirmed.hash }));
         }
-        let mined: Vec<(u64, B256)> = receipts
-            .iter()
-            .filter(|(.., block)| *block <= cursor.number)
-            .map(|(nonce, hash, _)| (*nonce, *hash))
-            .collect();
-        synced.mined = mined.len();
-        if !mined.is_empty() {
-            journal.atomically(|writes| mined.iter().try_for_each(|(nonce, hash)| writes.set_mined(*nonce, *hash)))?;
+        let mut blocks = PAGE_BLOCKS_MIN;
+        let mut logs = Vec::new();
+        let mut at = start.number;
+        while at < confirmed.number && logs.len() < PAGE_LOGS {
+            let to = confirmed.number.min(at.saturating_add(blocks));
+            logs.extend(self.provider().get_logs(&filter.clone().from_block(at + 1).to_block(to)).await?);
+            blocks = (blocks * 4).min(PAGE_BLOCKS_MAX);
+            at = to;
         }
-        Ok(synced)
+        // A hash fixes every block before it: where the ends are still what they were, so is all between.
+        let end = self.known_block(at).await?;
+        let still = self.block(BlockNumberOrTag::Number(start.number)).await?;
+        let linked = still.is_some_and(|block| block.hash == start.hash) || start.hash == B256::ZERO;
+        let consistent = logs.iter().all(|log| log.block_number != Some(at) || log.block_hash == Some(end.hash));
+        if linked && consistent {
+            Ok((logs, Cursor { number: at, hash: end.hash }))
+        } else {
+            Err(BridgeError::Moved)
+        }
     }
 
-    /// Receipts, deep enough, of any attempt at an open nonce: (nonce, hash, block).
-    async fn mined_receipts(&self, open: &[OpenNonce], confirmed: u64) -> Result<Vec<(u64, B256, u64)>, BridgeError> {
+    /// Which watched nonces are mined in confirmed blocks. A log of an attempt in a canonical
+    /// block is as good as its receipt; receipts are asked for what logged nothing.
+    async fn mined(
+        &self,
+        question: &Question,
+        confirmed: Head,
+        logs: &[Log],
+    ) -> Result<(Vec<Mined>, Option<u64>, Vec<u64>), BridgeError> {
         let mut mined = Vec::new();
-        for nonce in open {
-            for attempt in nonce.attempts.iter().rev() {
-                let receipt = self.provider.get_transaction_receipt(attempt.tx_hash).await?;
-                let Some(receipt) = receipt else { continue };
-                let (Some(block), Some(hash)) = (receipt.block_number, receipt.block_hash) else { continue };
-                if block <= confirmed && self.hash_at(block).await? == Some(hash) {
-                    if !receipt.status() {
-                        tracing::warn!(target: "guardrail::bridge", nonce = nonce.nonce, tx = %attempt.tx_hash, "the transaction reverted");
-                    }
-                    mined.push((nonce.nonce, attempt.tx_hash, block));
-                }
-                break;
+        let mut unknown = Vec::new();
+        for watched in &question.watched {
+            let by_log = logs.iter().find_map(|log| {
+                let tx_hash = log.transaction_hash.filter(|hash| watched.attempts.contains(hash))?;
+                Some(Mined { nonce: watched.nonce, tx_hash, block: log.block_number?, succeeded: true })
+            });
+            let by_hint = question.hints.iter().find(|hint| {
+                hint.nonce == watched.nonce && hint.block_hash == confirmed.hash
+            });
+            match (by_log, by_hint) {
+                (Some(found), _) => mined.push(found),
+                (None, Some(hint)) => mined.push(Mined {
+                    nonce: hint.nonce,
+                    tx_hash: hint.tx_hash,
+                    block: hint.block_number,
+                    succeeded: hint.succeeded,
+                }),
+                (None, None) => unknown.push(watched),
             }
         }
-        Ok(mined)
-    }
-
-    /// Opens again what the chain forgot: nonces above its own, requests that it does not have.
-    async fn roll_back(&self, journal: &mut Journal) -> Result<(), BridgeError> {
-        tracing::warn!(target: "guardrail::bridge", "the chain rolled back; reading it again from its start");
-        let mut forgotten = Vec::new();
-        let mut behind = Vec::new();
-        for state in RequestState::ALL.into_iter().filter(|state| *state != RequestState::Refused) {
-            for request in journal.requests_in(state, usize::MAX)? {
-                let status = endpoint::status_of(&self.provider, self.contract, request.authorization_id).await?;
-                match status {
-                    ChainStatus::None if request.state != RequestState::Expired => forgotten.push(request),
-                    ChainStatus::None => {}
-                    ChainStatus::Pending
-                    | ChainStatus::Approved
-                    | ChainStatus::Denied
-                    | ChainStatus::Consumed
-                    | ChainStatus::Recorded
-                    | ChainStatus::Cancelled
-                    | ChainStatus::Expired => {
-                        if rank(request.state) > status_rank(status) {
-                            behind.push(request);
-                        }
-                    }
-                }
+        if unknown.is_empty() {
+            return Ok((mined, None, Vec::new()));
+        }
+        let used = self.provider().get_transaction_count(question.account).latest().await?;
+        let mut missing = Vec::new();
+        for watched in unknown.into_iter().filter(|watched| watched.nonce < used) {
+            match self.mined_attempt(watched, confirmed).await? {
+                Attempted::Mined(found) => mined.push(found),
+                Attempted::Unconfirmed => {}
+                Attempted::Unknown => missing.push(watched.nonce),
             }
         }
-        journal.atomically(|writes| {
-            // Read again from the start: a request begins anew and its remaining events are applied once more.
-            for request in forgotten.iter().chain(&behind) {
-                let state = request.state.next(LifecycleEvent::Forgotten)?;
-                writes.forget(request)?;
-                writes.set_state(request.authorization_id, state)?;
-            }
-            writes.reopen_nonces_from(0)?;
-            writes.set_meta(CURSOR_KEY, &format!("0 {}", B256::ZERO))
-        })?;
-        Ok(())
-    }
-
-    fn read_changes(&self, journal: &Journal, logs: &[Log]) -> Result<Changes, BridgeError> {
-        let mut changes = Changes::default();
-        for log in logs.iter().filter(|log| !log.removed) {
-            changes.read(journal, log)?;
+        if !missing.is_empty() {
+            let block = BlockId::Hash(confirmed.hash.into());
+            let used_confirmed = self.provider().get_transaction_count(question.account).block_id(block).await?;
+            missing.retain(|nonce| *nonce < used_confirmed);
         }
-        Ok(changes)
+        mined.sort_unstable_by_key(|mined| mined.nonce);
+        Ok((mined, Some(used), missing))
     }
 
-    /// The state of an id at a block.
+    async fn mined_attempt(&self, watched: &Watched, confirmed: Head) -> Result<Attempted, BridgeError> {
+        for tx_hash in watched.attempts.iter().rev() {
+            let Some(receipt) = self.provider().get_transaction_receipt(*tx_hash).await? else { continue };
+            let (Some(block), Some(hash)) = (receipt.block_number, receipt.block_hash) else { continue };
+            if block > confirmed.number || !self.known_block(block).await.is_ok_and(|known| known.hash == hash) {
+                return Ok(Attempted::Unconfirmed);
+            }
+            let (nonce, succeeded) = (watched.nonce, receipt.status());
+            return Ok(Attempted::Mined(Mined { nonce, tx_hash: *tx_hash, block, succeeded }));
+        }
+        Ok(Attempted::Unknown)
+    }
+
+    /// Who decides now, and which approvers are contracts.
     ///
     /// # Errors
     /// [`BridgeError`].
-    pub async fn status_at(&self, id: AuthorizationId, block: B256) -> Result<ChainStatus, BridgeError> {
-        Ok(endpoint::status_at(&self.provider, self.contract, id, BlockId::Hash(block.into())).await?)
+    pub async fn epoch(&self) -> Result<(EpochAnchors, BTreeSet<Address>), BridgeError> {
+        let epoch = contract::read_epoch(self.provider(), self.place.contract).await?;
+        let mut contracts = BTreeSet::new();
+        for approver in &epoch.approvers {
+            if !self.provider().get_code_at(approver.address).await?.is_empty() {
+                contracts.insert(approver.address);
+            }
+        }
+        Ok((epoch, contracts))
+    }
+
+    /// The base fee of the next block, by whichever question the endpoint knows.
+    async fn next_base_fee(&self) -> Option<u128> {
+        let history = self.provider().get_fee_history(1, BlockNumberOrTag::Latest, &[]).await;
+        match history {
+            Ok(history) => history.base_fee_per_gas.last().copied(),
+            Err(error) => {
+                tracing::debug!(target: "guardrail::bridge", %error, "no fee history; the newest block's base fee counts");
+                None
+            }
+        }
+    }
+
+    /// The proofs of a block.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub async fn proofs(&self, block: B256) -> Result<BlockProofs, EndpointError> {
+        BlockProofs::fetch(self.provider(), block).await
     }
 }
 
-/// How far along its life a journalled request is.
-const fn rank(state: RequestState) -> u8 {
-    match state {
-        RequestState::Received | RequestState::Refused | RequestState::Expired => 0,
-        RequestState::Pending => 1,
-        RequestState::Approved => 2,
-        RequestState::Denied | RequestState::Cancelled | RequestState::Consumed => 3,
-        RequestState::Recorded => 4,
-    }
-}
-
-const fn status_rank(status: ChainStatus) -> u8 {
-    match status {
-        ChainStatus::None => 0,
-        ChainStatus::Pending | ChainStatus::Expired => 1,
-        ChainStatus::Approved => 2,
-        ChainStatus::Denied | ChainStatus::Cancelled | ChainStatus::Consumed => 3,
-        ChainStatus::Recorded => 4,
-    }
-}
-
-/// What a run of events changes, gathered before it is written.
-#[derive(Debug, Default)]
-struct Changes {
-    states: Vec<(AuthorizationId, RequestState)>,
-    events: Vec<(AuthorizationId, ItemEvent, ChainEvent)>,
-    votes: Vec<(AuthorizationId, ChainVote)>,
-    administration: bool,
-    skipped: Vec<AuthorizationId>,
-}
-
-impl Changes {
-    fn read(&mut self, journal: &Journal, log: &Log) -> Result<(), BridgeError> {
-        let Some(topic) = log.topic0() else { return Ok(()) };
-        let data = log.data();
-        match *topic {
-            abi::AuthorizationRequested::SIGNATURE_HASH => {
-                self.advance(journal, log, LifecycleEvent::Requested, None, String::new())
-            }
-            abi::VoteCast::SIGNATURE_HASH => {
-                let event =
-                    abi::VoteCast::decode_log_data(data).map_err(|e| BridgeError::Corrupt(format!("VoteCast: {e}")))?;
-                let (Some(tx_hash), Ok(note)) = (log.transaction_hash, event.note.parse()) else {
-                    tracing::error!(target: "guardrail::bridge", approver = %event.approver, "a vote on chain has a note that the protocol does not allow");
-                    return Ok(());
-                };
-                let vote = ChainVote { approver: event.approver, approve: event.approve, note, tx_hash };
-                self.votes.push((AuthorizationId(event.id), vote));
-                Ok(())
-            }
-            abi::AuthorizationApproved::SIGNATURE_HASH => {
-                let event = abi::AuthorizationApproved::decode_log_data(data)
-                    .map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-                self.advance(
-                    journal,
-                    log,
-                    LifecycleEvent::Approved,
-                    Some(ItemEvent::Approved),
-                    event.approver.to_string(),
-                )
-            }
-            abi::AuthorizationDenied::SIGNATURE_HASH => {
-                let event =
-                    abi::AuthorizationDenied::decode_log_data(data).map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-                self.advance(journal, log, LifecycleEvent::Denied, Some(ItemEvent::Denied), event.approver.to_string())
-            }
-            abi::AuthorizationCancelled::SIGNATURE_HASH => {
-                let event = abi::AuthorizationCancelled::decode_log_data(data)
-                    .map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-                let who = format!("{} {}", event.by, event.reason);
-                self.advance(journal, log, LifecycleEvent::Cancelled, Some(ItemEvent::Cancelled), who)
-            }
-            abi::AuthorizationConsumed::SIGNATURE_HASH => {
-                let event = abi::AuthorizationConsumed::decode_log_data(data)
-                    .map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-                let claim = crate::schema::Sha256Digest(event.claim).to_string();
-                self.advance(journal, log, LifecycleEvent::Consumed, Some(ItemEvent::Consumed), claim)
-            }
-            abi::ExecutionRecorded::SIGNATURE_HASH => {
-                self.advance(journal, log, LifecycleEvent::Recorded, Some(ItemEvent::Recorded), String::new())
-            }
-            BatchItemSkipped::SIGNATURE_HASH => {
-                let event = BatchItemSkipped::decode_log_data(data).map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-                tracing::warn!(target: "guardrail::bridge", id = %event.id, reason = %event.reason, "the contract skipped an item of a batch");
-                self.skipped.push(AuthorizationId(event.id));
-                Ok(())
-            }
-            VoteSkipped::SIGNATURE_HASH => {
-                let event = VoteSkipped::decode_log_data(data).map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-                tracing::debug!(target: "guardrail::bridge", id = %event.id, approver = %event.approver, "this vote was counted before");
-                Ok(())
-            }
-            _ => {
-                self.administration = true;
-                Ok(())
-            }
-        }
-    }
-
-    fn advance(
-        &mut self,
-        journal: &Journal,
-        log: &Log,
-        happened: LifecycleEvent,
-        kept: Option<ItemEvent>,
-        data: String,
-    ) -> Result<(), BridgeError> {
-        let Some(id) = log.topics().get(1).map(|topic| AuthorizationId(*topic)) else { return Ok(()) };
-        let earlier = self.states.iter().rev().find(|(known, _)| *known == id).map(|(_, state)| *state);
-        let state = match earlier {
-            Some(state) => state,
-            None => match journal.request_by_authorization(id)? {
-                Some(request) => request.state,
-                // Another bridge's request.
-                None => return Ok(()),
-            },
-        };
-        let next = match state.next(happened) {
-            Ok(next) => next,
-            Err(illegal) => {
-                tracing::error!(target: "guardrail::bridge", %id, %illegal, "an event of the chain contradicts the journal");
-                return Ok(());
-            }
-        };
-        let (Some(tx_hash), Some(block_hash), Some(block_number)) =
-            (log.transaction_hash, log.block_hash, log.block_number)
-        else {
-            return Err(BridgeError::Corrupt("a confirmed log without its block".to_owned()));
-        };
-        tracing::info!(target: "guardrail::bridge", %id, state = %next, block = block_number, tx = %tx_hash, "on chain");
-        self.states.push((id, next));
-        if let Some(kind) = kept {
-            self.events.push((id, kind, ChainEvent { tx_hash, block_hash, block_number, data }));
-        }
-        Ok(())
-    }
-
-    fn write(&self, writes: &Writes<'_>) -> Result<(), BridgeError> {
-        for (id, vote) in &self.votes {
-            writes.insert_chain_vote(*id, vote)?;
-        }
-        for (id, kind, event) in &self.events {
-            writes.set_event(*id, *kind, event)?;
-        }
-        for (id, state) in &self.states {
-            writes.set_state(*id, *state)?;
-        }
-        Ok(())
-    }
+/// What became of a nonce's attempts.
+enum Attempted {
+    Mined(Mined),
+    /// In a block, but not deep enough or not canonical at the moment.
+    Unconfirmed,
+    Unknown,
 }

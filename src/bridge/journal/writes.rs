@@ -1,21 +1,39 @@
 //! Writes: each is durable with the transaction it is part of.
 
+use std::ops::Deref;
+
 use alloy::primitives::B256;
 use rusqlite::{Transaction, params};
 
+use super::reads::Reads;
 use super::sql::{SqlAddress, SqlDigest, SqlFee, SqlHash, SqlId, SqlRequestId};
-use super::{Attempt, ChainEvent, ChainVote, HeldVote, ItemEvent, ItemKind, JournalRequest, StoredResponse};
+use super::{Attempt, ChainEvent, ChainVote, Cursor, HeldVote, ItemEvent, ItemKind, JournalRequest, StoredResponse};
 use crate::bridge::BridgeError;
-use crate::schema::{AuthorizationId, Outcome, RequestId, RequestState, Sha256Digest};
+use crate::schema::{AuthorizationId, Outcome, RequestId, RequestState, Sha256Digest, Timestamp};
 
-/// Writes of one journal transaction.
+/// Blocks that are remembered; a chain that rolled back further is read again from its start.
+const BLOCKS_KEPT: u64 = 4_096;
+
+/// Writes of one journal transaction, and questions that see them.
 pub struct Writes<'a> {
-    pub(super) tx: &'a Transaction<'a>,
+    reads: Reads<'a>,
 }
 
-impl Writes<'_> {
-    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, BridgeError> {
-        Ok(self.tx.prepare_cached(sql)?.execute(params)?)
+impl<'a> Deref for Writes<'a> {
+    type Target = Reads<'a>;
+
+    fn deref(&self) -> &Reads<'a> {
+        &self.reads
+    }
+}
+
+impl<'a> Writes<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'_>) -> Self {
+        Writes { reads: Reads { db: transaction } }
+    }
+
+    pub(super) fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, BridgeError> {
+        Ok(self.reads.db.prepare_cached(sql)?.execute(params)?)
     }
 
     pub fn set_meta(&self, key: &str, value: &str) -> Result<(), BridgeError> {
@@ -25,11 +43,14 @@ impl Writes<'_> {
 
     pub fn insert_request(&self, r: &JournalRequest, bytes: &[u8], received_at_ms: i64) -> Result<(), BridgeError> {
         self.run(
-            "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL, 0)",
             params![
-                SqlRequestId(r.request.request_id.clone()),
+                r.request_id.as_str(),
                 SqlId(r.authorization_id),
                 SqlDigest(r.request_hash),
+                SqlDigest(r.action_hash),
+                r.tool_name.as_str(),
+                r.risk_score.bps(),
                 bytes,
                 SqlAddress(r.requester),
                 r.expires_at_s as i64,
@@ -42,8 +63,19 @@ impl Writes<'_> {
         Ok(())
     }
 
+    /// Remembers that an id was seen, though nothing else of it is held.
+    pub fn insert_seen(&self, id: &RequestId, request_hash: Sha256Digest) -> Result<(), BridgeError> {
+        self.run("INSERT INTO seen VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![id.as_str(), SqlDigest(request_hash)])?;
+        Ok(())
+    }
+
     pub fn set_state(&self, id: AuthorizationId, state: RequestState) -> Result<(), BridgeError> {
         self.run("UPDATE requests SET state = ?2 WHERE authorization_id = ?1", params![SqlId(id), state.as_str()])?;
+        Ok(())
+    }
+
+    pub fn set_answered(&self, id: AuthorizationId, answered: bool) -> Result<(), BridgeError> {
+        self.run("UPDATE requests SET answered = ?2 WHERE authorization_id = ?1", params![SqlId(id), answered])?;
         Ok(())
     }
 
@@ -70,20 +102,27 @@ impl Writes<'_> {
         Ok(())
     }
 
-    /// What became of held votes: `done` once the chain counted them or no longer can, `refused` where it would not.
-    pub fn close_votes(&self, id: AuthorizationId, state: &str) -> Result<(), BridgeError> {
+    /// The contract would not take the held votes of an id.
+    pub fn refuse_votes(&self, id: AuthorizationId) -> Result<(), BridgeError> {
         self.run(
-            "UPDATE votes SET state = ?2 WHERE authorization_id = ?1 AND state = 'held'",
-            params![SqlId(id), state],
+            "UPDATE votes SET state = 'refused' WHERE authorization_id = ?1 AND state = 'held'",
+            params![SqlId(id)],
         )?;
         Ok(())
     }
 
     pub fn insert_chain_vote(&self, id: AuthorizationId, vote: &ChainVote) -> Result<(), BridgeError> {
         self.run(
-            "INSERT INTO chain_votes VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET note = ?4, tx_hash = ?5",
-            params![SqlId(id), SqlAddress(vote.approver), vote.approve, vote.note.as_str(), SqlHash(vote.tx_hash)],
+            "INSERT INTO chain_votes VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET note = ?4, tx_hash = ?5, block_number = ?6",
+            params![
+                SqlId(id),
+                SqlAddress(vote.approver),
+                vote.approve,
+                vote.note.as_str(),
+                SqlHash(vote.tx_hash),
+                vote.block_number as i64
+            ],
         )?;
         self.run(
             "UPDATE votes SET state = 'done' WHERE authorization_id = ?1 AND approver = ?2 AND approve = ?3",
@@ -95,7 +134,7 @@ impl Writes<'_> {
     pub fn insert_consume(&self, id: &RequestId, claim: Sha256Digest) -> Result<(), BridgeError> {
         self.run(
             "INSERT INTO consumes VALUES (?1, ?2, 'waiting') ON CONFLICT DO NOTHING",
-            params![SqlRequestId(id.clone()), SqlDigest(claim)],
+            params![id.as_str(), SqlDigest(claim)],
         )?;
         Ok(())
     }
@@ -103,7 +142,7 @@ impl Writes<'_> {
     pub fn close_consume(&self, id: &RequestId, claim: Sha256Digest) -> Result<(), BridgeError> {
         self.run(
             "UPDATE consumes SET state = 'done' WHERE request_id = ?1 AND claim = ?2",
-            params![SqlRequestId(id.clone()), SqlDigest(claim)],
+            params![id.as_str(), SqlDigest(claim)],
         )?;
         Ok(())
     }
@@ -117,13 +156,13 @@ impl Writes<'_> {
     ) -> Result<(), BridgeError> {
         self.run(
             "INSERT INTO outcomes VALUES (?1, ?2, ?3, ?4, 'waiting') ON CONFLICT DO NOTHING",
-            params![SqlRequestId(id.clone()), SqlDigest(claim), outcome.code(), SqlDigest(hash)],
+            params![id.as_str(), SqlDigest(claim), outcome.code(), SqlDigest(hash)],
         )?;
         Ok(())
     }
 
     pub fn close_outcome(&self, id: &RequestId) -> Result<(), BridgeError> {
-        self.run("UPDATE outcomes SET state = 'done' WHERE request_id = ?1", params![SqlRequestId(id.clone())])?;
+        self.run("UPDATE outcomes SET state = 'done' WHERE request_id = ?1", [id.as_str()])?;
         Ok(())
     }
 
@@ -143,16 +182,61 @@ impl Writes<'_> {
         Ok(())
     }
 
-    /// Forgets what the chain forgot of a request: its events, the votes it had counted.
-    pub fn forget(&self, r: &JournalRequest) -> Result<(), BridgeError> {
-        let id = r.authorization_id;
-        self.run("DELETE FROM events WHERE authorization_id = ?1", params![SqlId(id)])?;
-        self.run("DELETE FROM chain_votes WHERE authorization_id = ?1", params![SqlId(id)])?;
-        self.run("UPDATE votes SET state = 'held' WHERE authorization_id = ?1 AND state = 'done'", params![SqlId(id)])?;
-        let request_id = SqlRequestId(r.request.request_id.clone());
-        self.run("UPDATE consumes SET state = 'waiting' WHERE request_id = ?1", params![request_id])?;
-        self.run("UPDATE outcomes SET state = 'waiting' WHERE request_id = ?1", params![request_id])?;
-        self.run("DELETE FROM responses WHERE request_id = ?1", params![request_id])?;
+    /// Moves the cursor to a block whose events are applied.
+    pub fn advance_cursor(&self, cursor: Cursor) -> Result<(), BridgeError> {
+        self.run(
+            "INSERT INTO blocks VALUES (?1, ?2) ON CONFLICT DO UPDATE SET hash = ?2",
+            params![cursor.number as i64, SqlHash(cursor.hash)],
+        )?;
+        self.run("DELETE FROM blocks WHERE number < ?1", [cursor.number.saturating_sub(BLOCKS_KEPT) as i64])?;
+        Ok(())
+    }
+
+    /// Forgets every block above a height, the events and counted votes in them, and opens the
+    /// nonces that were mined there. What the requests become by that is the caller's to say.
+    pub fn forget_above(&self, number: u64) -> Result<(), BridgeError> {
+        let above = [number as i64];
+        self.run(
+            "UPDATE votes SET state = 'held' WHERE state = 'done' AND EXISTS (
+                 SELECT 1 FROM chain_votes c WHERE c.block_number > ?1 AND c.authorization_id = votes.authorization_id
+                 AND c.approver = votes.approver AND c.approve = votes.approve)",
+            above,
+        )?;
+        self.run("DELETE FROM chain_votes WHERE block_number > ?1", above)?;
+        self.run("DELETE FROM events WHERE block_number > ?1", above)?;
+        self.run("DELETE FROM blocks WHERE number > ?1", above)?;
+        self.run(
+            "UPDATE requests SET busy = (SELECT i.nonce FROM items i JOIN nonces n USING (nonce)
+                 WHERE i.authorization_id = requests.authorization_id AND n.mined_block > ?1 ORDER BY i.nonce LIMIT 1)
+             WHERE busy IS NULL AND authorization_id IN (
+                 SELECT i.authorization_id FROM items i JOIN nonces n USING (nonce) WHERE n.mined_block > ?1)",
+            above,
+        )?;
+        self.run(
+            "UPDATE nonces SET state = 'open', mined_hash = NULL, mined_block = NULL WHERE mined_block > ?1",
+            above,
+        )?;
+        Ok(())
+    }
+
+    /// Takes back the answer of one kind, so that it is written again.
+    pub fn reopen_answer(&self, r: &JournalRequest, kind: ItemEvent) -> Result<(), BridgeError> {
+        let id = r.request_id.as_str();
+        match kind {
+            ItemEvent::Requested => {}
+            ItemEvent::Approved | ItemEvent::Denied | ItemEvent::Cancelled => {
+                self.run("DELETE FROM responses WHERE name = ?1 || '.json'", [id])?;
+                self.set_answered(r.authorization_id, false)?;
+            }
+            ItemEvent::Consumed => {
+                self.run("DELETE FROM responses WHERE request_id = ?1 AND name LIKE '%.consumed.json'", [id])?;
+                self.run("UPDATE consumes SET state = 'waiting' WHERE request_id = ?1", [id])?;
+            }
+            ItemEvent::Recorded => {
+                self.run("DELETE FROM responses WHERE name = ?1 || '.recorded.json'", [id])?;
+                self.run("UPDATE outcomes SET state = 'waiting' WHERE request_id = ?1", [id])?;
+            }
+        }
         Ok(())
     }
 
@@ -165,7 +249,7 @@ impl Writes<'_> {
     ) -> Result<(), BridgeError> {
         let nonce = attempt.nonce as i64;
         self.run(
-            "INSERT INTO nonces VALUES (?1, ?2, 'open', ?3, NULL)",
+            "INSERT INTO nonces VALUES (?1, ?2, 'open', ?3, NULL, NULL)",
             params![nonce, kind.as_str(), attempt.signed_at_ms],
         )?;
         for (position, id) in items.iter().enumerate() {
@@ -173,6 +257,7 @@ impl Writes<'_> {
                 "INSERT INTO items VALUES (?1, ?2, ?3, ?4)",
                 params![nonce, position as i64, SqlId(*id), kind.as_str()],
             )?;
+            self.run("UPDATE requests SET busy = ?2 WHERE authorization_id = ?1", params![SqlId(*id), nonce])?;
         }
         self.insert_attempt(attempt, 0)
     }
@@ -193,10 +278,35 @@ impl Writes<'_> {
         Ok(())
     }
 
-    pub fn set_mined(&self, nonce: u64, tx_hash: B256) -> Result<(), BridgeError> {
+    /// A nonce is used up: by an attempt of ours in a block.
+    pub fn set_mined(&self, nonce: u64, tx_hash: B256, block: u64) -> Result<(), BridgeError> {
         self.run(
-            "UPDATE nonces SET state = 'mined', mined_hash = ?2 WHERE nonce = ?1",
-            params![nonce as i64, SqlHash(tx_hash)],
+            "UPDATE nonces SET state = 'mined', mined_hash = ?2, mined_block = ?3 WHERE nonce = ?1",
+            params![nonce as i64, SqlHash(tx_hash), block as i64],
+        )?;
+        self.free_items(nonce)
+    }
+
+    /// A nonce is used up by somebody else's transaction; what it was for is free again.
+    pub fn set_lost(&self, nonce: u64) -> Result<(), BridgeError> {
+        self.run("UPDATE nonces SET state = 'lost' WHERE nonce = ?1", [nonce as i64])?;
+        self.free_items(nonce)
+    }
+
+    /// A nonce's transaction will be an empty one: what it was about is free.
+    pub fn detach_items(&self, nonce: u64) -> Result<(), BridgeError> {
+        self.run("DELETE FROM items WHERE nonce = ?1", [nonce as i64])?;
+        self.run("UPDATE nonces SET kind = ?2 WHERE nonce = ?1", params![nonce as i64, ItemKind::Nothing.as_str()])?;
+        self.free_items(nonce)
+    }
+
+    /// What a nonce that is no longer open was about is free, or belongs to the next open one about it.
+    fn free_items(&self, nonce: u64) -> Result<(), BridgeError> {
+        self.run(
+            "UPDATE requests SET busy = (SELECT min(i.nonce) FROM items i JOIN nonces n USING (nonce)
+                 WHERE i.authorization_id = requests.authorization_id AND n.state = 'open')
+             WHERE busy = ?1",
+            [nonce as i64],
         )?;
         Ok(())
     }
@@ -206,22 +316,20 @@ impl Writes<'_> {
         for table in ["items", "attempts", "nonces"] {
             self.run(&format!("DELETE FROM {table} WHERE nonce = ?1"), [nonce as i64])?;
         }
-        Ok(())
-    }
-
-    /// Opens again every nonce from `nonce` up: the node rolled back below them.
-    pub fn reopen_nonces_from(&self, nonce: u64) -> Result<usize, BridgeError> {
-        self.run(
-            "UPDATE nonces SET state = 'open', mined_hash = NULL WHERE nonce >= ?1 AND state = 'mined'",
-            [nonce as i64],
-        )
+        self.free_items(nonce)
     }
 
     /// Keeps a response until it is published; one of the same name stays.
     pub fn insert_response(&self, response: &StoredResponse) -> Result<(), BridgeError> {
         self.run(
-            "INSERT INTO responses VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT (name) DO NOTHING",
-            params![response.name, SqlRequestId(response.request_id.clone()), response.bytes, response.slot],
+            "INSERT INTO responses VALUES (?1, ?2, ?3, ?4, 0, ?5) ON CONFLICT (name) DO NOTHING",
+            params![
+                response.name,
+                SqlRequestId(response.request_id.clone()),
+                response.bytes,
+                response.slot,
+                Timestamp::now().unix_ms()
+            ],
         )?;
         Ok(())
     }
