@@ -19,3 +19,4 @@ pub mod shutdown;
 pub mod suggest;
 pub mod telemetry;
 pub mod tools;
+pub mod web;

@@ -31,8 +31,11 @@ pub struct ShutdownConfig {
 #[serde(deny_unknown_fields)]
 pub struct WebConfig {
     /// Where health and metrics are served; nowhere without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub listen: Option<std::net::SocketAddr>,
+    /// Lets `listen` be an address that other hosts can reach. There is no login.
+    #[serde(default)]
+    pub allow_remote: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,10 @@
 //! [`journal`] is the memory that comes before every send; [`intake`] lets files in;
 //! [`plan`] decides what to send; [`submitter`] owns nonces and sends; [`fees`] is the fee
 //! rule; [`sync`] reads the chain's events; [`answers`] writes responses; [`engine`] is the
-//! loop that runs them; [`identity`] is the chain that all of it is about.
+//! loop that runs them; [`identity`] is the chain that all of it is about. What an operator
+//! sees of it: [`alarms`], [`live`], [`metrics`].
 
+pub mod alarms;
 pub mod answers;
 pub mod config;
 pub mod engine;
@@ -12,6 +14,8 @@ pub mod fees;
 pub mod identity;
 pub mod intake;
 pub mod journal;
+pub mod live;
+pub mod metrics;
 pub mod plan;
 pub mod rpc;
 pub mod submitter;
