@@ -1,8 +1,12 @@
 //! Writes responses: what the chain decided, with the evidence that proves it, signed.
 //!
-//! A response is journalled before its file is published, and published again after a crash.
+//! Writing asks nobody. What a proof needs of the chain is fetched before, into [`Answers`];
+//! where it lacks something, it says what ([`Need`]). A response is journalled before its file
+//! is published, and published again after a crash.
 
-use alloy::consensus::Transaction;
+use std::collections::VecDeque;
+
+use alloy::consensus::{Transaction, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{Provider, RootProvider};
@@ -10,8 +14,9 @@ use alloy::sol_types::{SolCall, SolEvent};
 
 use super::BridgeError;
 use super::intake::RefusedRequest;
-use super::journal::{ChainEvent, ChainVote, ItemEvent, Journal, JournalRequest, StoredResponse};
+use super::journal::{ChainEvent, ChainVote, ItemEvent, JournalRequest, Reads, StoredResponse};
 use crate::channel::ResponseKind;
+use crate::crash;
 use crate::crypto::{self, SigningDomain, SigningKey, abi};
 use crate::evidence::verify::{CANCELLED, EXPIRED, REFUSED};
 use crate::evidence::{BlockProofs, EndpointError};
@@ -22,15 +27,63 @@ use crate::schema::{
 
 /// Blocks whose proofs are kept: neighbours in a batch share one.
 const BLOCKS_KEPT: usize = 8;
+/// Transactions of other senders that carried votes.
+const TRANSACTIONS_KEPT: usize = 64;
 
 /// Builds and signs responses.
 pub struct Answers {
-    provider: RootProvider,
     chain_id: u64,
     contract: Address,
     domain: SigningDomain,
     signer: SigningKey,
-    blocks: Vec<BlockProofs>,
+    blocks: VecDeque<BlockProofs>,
+    transactions: VecDeque<TxEnvelope>,
+}
+
+/// What of the chain a response still lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// The block with this hash: its transactions and receipts.
+    Block(B256),
+    /// A transaction that carried a vote.
+    Transaction(B256),
+}
+
+/// What was fetched for a [`Need`].
+#[derive(Clone, Debug)]
+pub enum Fetched {
+    Block(Box<BlockProofs>),
+    Transaction(Box<TxEnvelope>),
+}
+
+/// Why a response is not written now.
+#[derive(Debug)]
+pub enum Unwritten {
+    Needs(Need),
+    Failed(BridgeError),
+}
+
+impl<E: Into<BridgeError>> From<E> for Unwritten {
+    fn from(error: E) -> Self {
+        Unwritten::Failed(error.into())
+    }
+}
+
+impl Need {
+    /// Asks an endpoint.
+    ///
+    /// # Errors
+    /// [`BridgeError`].
+    pub async fn fetch(self, provider: &RootProvider) -> Result<Fetched, BridgeError> {
+        match self {
+            Need::Block(hash) => Ok(Fetched::Block(Box::new(BlockProofs::fetch(provider, hash).await?))),
+            Need::Transaction(hash) => {
+                let found = provider.get_transaction_by_hash(hash).await?;
+                let transaction = found.ok_or(EndpointError::NoTransaction(hash))?;
+                Ok(Fetched::Transaction(Box::new(transaction.inner.into_inner())))
+            }
+        }
+    }
 }
 
 /// Everything of a response but its evidence and signature.
@@ -60,9 +113,25 @@ impl Draft {
 }
 
 impl Answers {
-    pub fn new(provider: RootProvider, chain_id: u64, contract: Address, signer: SigningKey) -> Self {
+    pub fn new(chain_id: u64, contract: Address, signer: SigningKey) -> Self {
         let domain = SigningDomain::new(chain_id, contract);
-        Answers { provider, chain_id, contract, domain, signer, blocks: Vec::new() }
+        Answers { chain_id, contract, domain, signer, blocks: VecDeque::new(), transactions: VecDeque::new() }
+    }
+
+    /// Keeps what was fetched; the oldest goes.
+    pub fn keep(&mut self, fetched: Fetched) {
+        match fetched {
+            Fetched::Block(block) => {
+                if !self.blocks.iter().any(|kept| kept.hash() == block.hash()) {
+                    self.blocks.truncate(BLOCKS_KEPT - 1);
+                    self.blocks.push_front(*block);
+                }
+            }
+            Fetched::Transaction(transaction) => {
+                self.transactions.truncate(TRANSACTIONS_KEPT - 1);
+                self.transactions.push_front(*transaction);
+            }
+        }
     }
 
     pub fn domain(&self) -> &SigningDomain {
@@ -72,63 +141,54 @@ impl Answers {
     /// The answer to a decided request.
     ///
     /// # Errors
-    /// [`BridgeError`]; the request is then answered later.
-    pub async fn decision(
-        &mut self,
-        journal: &Journal,
-        request: &JournalRequest,
-    ) -> Result<StoredResponse, BridgeError> {
-        let response = self.decision_response(journal, request).await?;
+    /// [`Unwritten`]; the request is then answered later.
+    pub fn decision(&self, reads: &Reads<'_>, request: &JournalRequest) -> Result<StoredResponse, Unwritten> {
+        let response = self.decision_response(reads, request)?;
         self.store(request, ResponseKind::Decision, &response)
     }
 
-    async fn decision_response(
-        &mut self,
-        journal: &Journal,
-        request: &JournalRequest,
-    ) -> Result<AuthResponse, BridgeError> {
+    fn decision_response(&self, reads: &Reads<'_>, request: &JournalRequest) -> Result<AuthResponse, Unwritten> {
         let id = request.authorization_id;
         match request.state {
             RequestState::Approved | RequestState::Consumed | RequestState::Recorded => {
-                let event = self.event(journal, id, ItemEvent::Approved)?;
-                let votes = self.approving_votes(journal, request).await?;
+                let event = self.event(reads, id, ItemEvent::Approved)?;
+                let votes = self.approving_votes(reads, request)?;
                 let conditions = votes.iter().flat_map(|vote| vote.note.lines()).map(str::to_owned).collect();
                 let approver =
                     event.data.parse().map_err(|_| BridgeError::Corrupt(format!("approver {}", event.data)))?;
                 let draft = Draft { decision: Decision::Approved, approver, denial_reason: None, conditions };
-                self.proven(request, draft, &event, abi::AuthorizationApproved::SIGNATURE_HASH, votes).await
+                self.proven(request, draft, &event, abi::AuthorizationApproved::SIGNATURE_HASH, votes)
             }
             RequestState::Denied => {
-                let event = self.event(journal, id, ItemEvent::Denied)?;
+                let event = self.event(reads, id, ItemEvent::Denied)?;
                 let approver: Address =
                     event.data.parse().map_err(|_| BridgeError::Corrupt(format!("approver {}", event.data)))?;
-                let counted = journal.chain_votes(id)?;
+                let counted = reads.chain_votes(id)?;
                 let vote = counted
                     .iter()
                     .find(|vote| vote.approver == approver && !vote.approve)
                     .ok_or_else(|| BridgeError::Corrupt(format!("{id} was denied without a vote")))?;
-                let proof = self.vote_proof(journal, request, vote).await?;
+                let proof = self.vote_proof(reads, request, vote)?;
                 let draft = Draft::denied(approver, vote.note.as_str().to_owned());
-                self.proven(request, draft, &event, abi::AuthorizationDenied::SIGNATURE_HASH, vec![proof]).await
+                self.proven(request, draft, &event, abi::AuthorizationDenied::SIGNATURE_HASH, vec![proof])
             }
             RequestState::Cancelled => {
-                let event = self.event(journal, id, ItemEvent::Cancelled)?;
+                let event = self.event(reads, id, ItemEvent::Cancelled)?;
                 let (by, reason) = event.data.split_once(' ').unwrap_or((event.data.as_str(), ""));
                 let by = by.parse().map_err(|_| BridgeError::Corrupt(format!("cancelled by {by}")))?;
                 let draft = Draft::denied(by, format!("{CANCELLED}{reason}"));
-                self.proven(request, draft, &event, abi::AuthorizationCancelled::SIGNATURE_HASH, Vec::new()).await
+                self.proven(request, draft, &event, abi::AuthorizationCancelled::SIGNATURE_HASH, Vec::new())
             }
             RequestState::Expired => {
                 let when = Timestamp::from_unix_ms(i64::try_from(request.expires_at_s).unwrap_or_default() * 1000);
                 self.unproven(request, format!("{EXPIRED}nobody settled it by {when}"))
             }
             RequestState::Refused => {
-                let why =
-                    journal.meta(&refusal_key(id))?.unwrap_or_else(|| "the contract would not take it".to_owned());
+                let why = reads.meta(&refusal_key(id))?.unwrap_or_else(|| "the contract would not take it".to_owned());
                 self.unproven(request, format!("{REFUSED}{why}"))
             }
             RequestState::Received | RequestState::Pending => {
-                Err(BridgeError::Corrupt(format!("{id} is {} and has no decision", request.state)))
+                Err(BridgeError::Corrupt(format!("{id} is {} and has no decision", request.state)).into())
             }
         }
     }
@@ -137,23 +197,23 @@ impl Answers {
     ///
     /// # Errors
     /// As [`Answers::decision`].
-    pub async fn consumption(
-        &mut self,
-        journal: &Journal,
+    pub fn consumption(
+        &self,
+        reads: &Reads<'_>,
         request: &JournalRequest,
         claim: Sha256Digest,
-    ) -> Result<StoredResponse, BridgeError> {
+    ) -> Result<StoredResponse, Unwritten> {
         let response = match request.state {
             RequestState::Consumed | RequestState::Recorded => {
-                let event = self.event(journal, request.authorization_id, ItemEvent::Consumed)?;
+                let event = self.event(reads, request.authorization_id, ItemEvent::Consumed)?;
                 let draft = Draft::plain(Decision::Consumed);
-                self.proven(request, draft, &event, abi::AuthorizationConsumed::SIGNATURE_HASH, Vec::new()).await?
+                self.proven(request, draft, &event, abi::AuthorizationConsumed::SIGNATURE_HASH, Vec::new())?
             }
             RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Refused => {
-                self.decision_response(journal, request).await?
+                self.decision_response(reads, request)?
             }
             RequestState::Received | RequestState::Pending | RequestState::Approved => {
-                return Err(BridgeError::Corrupt(format!("{} is not consumed", request.authorization_id)));
+                return Err(BridgeError::Corrupt(format!("{} is not consumed", request.authorization_id)).into());
             }
         };
         self.store(request, ResponseKind::Consumed(claim), &response)
@@ -163,10 +223,10 @@ impl Answers {
     ///
     /// # Errors
     /// As [`Answers::decision`].
-    pub async fn record(&mut self, journal: &Journal, request: &JournalRequest) -> Result<StoredResponse, BridgeError> {
-        let event = self.event(journal, request.authorization_id, ItemEvent::Recorded)?;
+    pub fn record(&self, reads: &Reads<'_>, request: &JournalRequest) -> Result<StoredResponse, Unwritten> {
+        let event = self.event(reads, request.authorization_id, ItemEvent::Recorded)?;
         let draft = Draft::plain(Decision::Recorded);
-        let response = self.proven(request, draft, &event, abi::ExecutionRecorded::SIGNATURE_HASH, Vec::new()).await?;
+        let response = self.proven(request, draft, &event, abi::ExecutionRecorded::SIGNATURE_HASH, Vec::new())?;
         self.store(request, ResponseKind::Recorded, &response)
     }
 
@@ -199,24 +259,24 @@ impl Answers {
         request: &JournalRequest,
         kind: ResponseKind,
         response: &AuthResponse,
-    ) -> Result<StoredResponse, BridgeError> {
-        let request_id = request.request.request_id.clone();
+    ) -> Result<StoredResponse, Unwritten> {
+        let request_id = request.request_id.clone();
         let slot = request.slot && kind == ResponseKind::Decision;
         Ok(StoredResponse { name: kind.file_name(&request_id), request_id, bytes: response.canonical()?, slot })
     }
 
-    fn event(&self, journal: &Journal, id: AuthorizationId, kind: ItemEvent) -> Result<ChainEvent, BridgeError> {
-        journal.event(id, kind)?.ok_or_else(|| BridgeError::Corrupt(format!("{id} has no {} event", kind.as_str())))
+    fn event(&self, reads: &Reads<'_>, id: AuthorizationId, kind: ItemEvent) -> Result<ChainEvent, BridgeError> {
+        reads.event(id, kind)?.ok_or_else(|| BridgeError::Corrupt(format!("{id} has no {} event", kind.as_str())))
     }
 
-    fn unproven(&self, request: &JournalRequest, reason: String) -> Result<AuthResponse, BridgeError> {
+    fn unproven(&self, request: &JournalRequest, reason: String) -> Result<AuthResponse, Unwritten> {
         let subject = Subject {
-            request_id: request.request.request_id.clone(),
+            request_id: request.request_id.clone(),
             authorization_id: request.authorization_id,
-            action_hash: request.request.action_hash,
+            action_hash: request.action_hash,
             request_hash: request.request_hash,
         };
-        self.word_alone(subject, reason)
+        Ok(self.word_alone(subject, reason)?)
     }
 
     /// A denial that nothing on chain proves: the bridge's word, signed.
@@ -240,23 +300,23 @@ impl Answers {
         })
     }
 
-    async fn proven(
-        &mut self,
+    fn proven(
+        &self,
         request: &JournalRequest,
         draft: Draft,
         event: &ChainEvent,
         topic: B256,
         votes: Vec<EvidenceVote>,
-    ) -> Result<AuthResponse, BridgeError> {
+    ) -> Result<AuthResponse, Unwritten> {
         let (contract, chain_id, id) = (self.contract, self.chain_id, request.authorization_id);
-        let block = self.block(event.block_hash).await?;
+        let block = self.block(event.block_hash)?;
         let proof = block.prove(event.tx_hash)?;
         let evidence = Evidence {
             chain_id,
             contract,
             requester: request.requester,
             expires_at: request.expires_at_s,
-            risk_bps: request.request.risk_score.bps(),
+            risk_bps: request.risk_score.bps(),
             epoch: request.epoch,
             block_header: block.header_rlp(),
             transaction_index: proof.transaction_index,
@@ -265,10 +325,10 @@ impl Answers {
             log_index: block.log_index(event.tx_hash, contract, topic, id.0)?,
             votes,
         };
-        self.sign(AuthResponse {
-            request_id: request.request.request_id.clone(),
+        let signed = self.sign(AuthResponse {
+            request_id: request.request_id.clone(),
             authorization_id: id,
-            action_hash: request.request.action_hash,
+            action_hash: request.action_hash,
             request_hash: request.request_hash,
             decision: draft.decision,
             blockchain_tx_hash: event.tx_hash,
@@ -281,56 +341,47 @@ impl Answers {
             conditions: draft.conditions,
             evidence_hash: crypto::evidence_hash(Some(&evidence))?,
             evidence: Some(evidence),
-        })
+        })?;
+        Ok(signed)
     }
 
     fn sign(&self, mut response: AuthResponse) -> Result<AuthResponse, BridgeError> {
+        crash::point("sign.response.before");
         response.signature = self.signer.sign(crypto::response_digest(&self.domain, &response))?;
+        crash::point("sign.response.after");
         Ok(response)
     }
 
-    async fn block(&mut self, hash: B256) -> Result<&BlockProofs, BridgeError> {
-        if let Some(index) = self.blocks.iter().position(|block| block.hash() == hash) {
-            return Ok(&self.blocks[index]);
-        }
-        let block = BlockProofs::fetch(&self.provider, hash).await?;
-        if self.blocks.len() >= BLOCKS_KEPT {
-            self.blocks.remove(0);
-        }
-        self.blocks.push(block);
-        self.blocks.last().ok_or(BridgeError::Endpoint(EndpointError::NoBlock(hash)))
+    fn block(&self, hash: B256) -> Result<&BlockProofs, Unwritten> {
+        self.blocks.iter().find(|block| block.hash() == hash).ok_or(Unwritten::Needs(Need::Block(hash)))
     }
 
-    async fn approving_votes(
-        &self,
-        journal: &Journal,
-        request: &JournalRequest,
-    ) -> Result<Vec<EvidenceVote>, BridgeError> {
+    fn approving_votes(&self, reads: &Reads<'_>, request: &JournalRequest) -> Result<Vec<EvidenceVote>, Unwritten> {
         let mut votes = Vec::new();
-        for vote in journal.chain_votes(request.authorization_id)?.iter().filter(|vote| vote.approve) {
-            votes.push(self.vote_proof(journal, request, vote).await?);
+        for vote in reads.chain_votes(request.authorization_id)?.iter().filter(|vote| vote.approve) {
+            votes.push(self.vote_proof(reads, request, vote)?);
         }
         Ok(votes)
     }
 
     /// A vote's own proof: the signature that came through this bridge, else what its transaction carried.
-    async fn vote_proof(
+    fn vote_proof(
         &self,
-        journal: &Journal,
+        reads: &Reads<'_>,
         request: &JournalRequest,
         vote: &ChainVote,
-    ) -> Result<EvidenceVote, BridgeError> {
+    ) -> Result<EvidenceVote, Unwritten> {
         let id = request.authorization_id;
         let evidence =
             |proof| EvidenceVote { approver: vote.approver, approve: vote.approve, note: vote.note.clone(), proof };
-        if let Some(signature) = journal.vote_signature(id, vote.approver, vote.approve, &vote.note)? {
+        if let Some(signature) = reads.vote_signature(id, vote.approver, vote.approve, &vote.note)? {
             return Ok(evidence(VoteProof::Signature(signature)));
         }
-        let transaction =
-            self.provider.get_transaction_by_hash(vote.tx_hash).await?.ok_or_else(|| {
-                BridgeError::Corrupt(format!("the endpoint does not know transaction {}", vote.tx_hash))
-            })?;
-        let envelope = transaction.inner.into_inner();
+        let envelope = self
+            .transactions
+            .iter()
+            .find(|kept| *kept.tx_hash() == vote.tx_hash)
+            .ok_or(Unwritten::Needs(Need::Transaction(vote.tx_hash)))?;
         let input = envelope.input();
         if abi::voteCall::abi_decode(input).is_ok() {
             return Ok(evidence(VoteProof::Transaction(envelope.encoded_2718().into())));
@@ -338,7 +389,8 @@ impl Answers {
         signature_in(input, id, vote.approver, vote.approve)
             .map(|signature| evidence(VoteProof::Signature(signature)))
             .ok_or_else(|| {
-                BridgeError::Corrupt(format!("the vote of {} for {id} has no proof in {}", vote.approver, vote.tx_hash))
+                let what = format!("the vote of {} for {id} has no proof in {}", vote.approver, vote.tx_hash);
+                Unwritten::Failed(BridgeError::Corrupt(what))
             })
     }
 }

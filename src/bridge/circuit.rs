@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// Failures in a row that open a circuit.
 pub const FAILURES_MAX: u32 = 3;
 /// First and longest time that an open circuit is left alone.
@@ -13,7 +15,8 @@ const OPEN_FIRST: Duration = Duration::from_millis(500);
 const OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// Whether an endpoint is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CircuitState {
     /// It works.
     Closed,

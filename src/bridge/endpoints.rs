@@ -12,15 +12,14 @@ use alloy::primitives::B256;
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::{BuiltInConnectionString, RpcClient, RpcClientInner};
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
-use alloy::transports::{
-    BoxTransport, HttpError, RpcError, TransportError, TransportErrorKind, TransportFut,
-};
+use alloy::transports::{BoxTransport, HttpError, RpcError, TransportError, TransportErrorKind, TransportFut};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tower::Service;
 
 use super::BridgeError;
 use super::circuit::{Circuit, CircuitState};
+use super::live::{ShownUrl, without_key};
 use super::rpc::{SendOutcome, classify_text};
 use crate::crypto::random;
 
@@ -44,8 +43,7 @@ pub struct ChainClient {
 /// How an endpoint does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointHealth {
-    /// Without credentials, path and query.
-    pub url: String,
+    pub url: ShownUrl,
     pub state: CircuitState,
     pub failures: u32,
     pub last_error: Option<String>,
@@ -59,7 +57,9 @@ struct Pool {
 }
 
 struct Endpoint {
-    url: String,
+    url: ShownUrl,
+    /// As it was given: errors may repeat it, and its secrets are cut from them.
+    address: String,
     connection: BuiltInConnectionString,
     transport: tokio::sync::Mutex<Option<BoxTransport>>,
     circuit: Mutex<Circuit>,
@@ -93,9 +93,10 @@ impl ChainClient {
         for url in urls {
             let connection: BuiltInConnectionString = url
                 .parse()
-                .map_err(|_| BridgeError::Setup(format!("{} is no address of an endpoint", shown(url))))?;
+                .map_err(|_| BridgeError::Setup(format!("{} is no address of an endpoint", ShownUrl::new(url))))?;
             endpoints.push(Endpoint {
-                url: shown(url),
+                url: ShownUrl::new(url),
+                address: url.clone(),
                 connection,
                 transport: tokio::sync::Mutex::new(None),
                 circuit: Mutex::default(),
@@ -132,7 +133,7 @@ impl ChainClient {
     }
 
     /// What every endpoint that works says of one question of chain identity or of a block, by itself.
-    pub fn each(&self) -> Vec<(String, RootProvider)> {
+    pub fn each(&self) -> Vec<(ShownUrl, RootProvider)> {
         (0..self.pool.endpoints.len())
             .map(|index| {
                 let client = client(OneTransport(Arc::clone(&self.pool), index));
@@ -143,7 +144,7 @@ impl ChainClient {
 
     /// The first endpoint that has another block at this height than `hash`. One that is not
     /// that far, or does not answer, contradicts nothing.
-    pub async fn contradiction(&self, number: u64, hash: B256) -> Option<(String, B256)> {
+    pub async fn contradiction(&self, number: u64, hash: B256) -> Option<(ShownUrl, B256)> {
         if self.is_single() {
             return None;
         }
@@ -175,18 +176,6 @@ fn client(transport: impl alloy::transports::IntoBoxTransport) -> RpcClient {
     RpcClient::from_inner(RpcClientInner::new(transport, false).with_id(first_id))
 }
 
-/// An address as logs may show it: credentials, path and query may be secrets.
-fn shown(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(parsed) => match (parsed.host_str(), parsed.port()) {
-            (Some(host), Some(port)) => format!("{}://{host}:{port}", parsed.scheme()),
-            (Some(host), None) => format!("{}://{host}", parsed.scheme()),
-            (None, _) => url.to_owned(),
-        },
-        Err(_) => url.to_owned(),
-    }
-}
-
 fn random_share() -> f64 {
     random::bytes::<1>().map_or(0.5, |[byte]| f64::from(byte) / 255.0)
 }
@@ -208,12 +197,12 @@ impl Heads {
 }
 
 /// Follows one endpoint's blocks until the task is aborted, on a connection of its own.
-async fn follow(connection: &BuiltInConnectionString, url: &str, hint: &Notify, subscribed: &AtomicUsize) {
+async fn follow(connection: &BuiltInConnectionString, url: &ShownUrl, hint: &Notify, subscribed: &AtomicUsize) {
     let mut pause = RESUBSCRIBE_FIRST;
     loop {
         match subscribe(connection).await {
             Ok(mut blocks) => {
-                tracing::info!(target: "guardrail::bridge", endpoint = url, "blocks are announced");
+                tracing::info!(target: "guardrail::bridge", endpoint = %url, "blocks are announced");
                 subscribed.fetch_add(1, Ordering::Relaxed);
                 pause = RESUBSCRIBE_FIRST;
                 loop {
@@ -223,10 +212,10 @@ async fn follow(connection: &BuiltInConnectionString, url: &str, hint: &Notify, 
                     }
                 }
                 subscribed.fetch_sub(1, Ordering::Relaxed);
-                tracing::warn!(target: "guardrail::bridge", endpoint = url, "the subscription ended; polling until it is back");
+                tracing::warn!(target: "guardrail::bridge", endpoint = %url, "the subscription ended; polling until it is back");
             }
             Err(error) => {
-                tracing::debug!(target: "guardrail::bridge", endpoint = url, %error, "no subscription yet; polling");
+                tracing::debug!(target: "guardrail::bridge", endpoint = %url, %error, "no subscription yet; polling");
             }
         }
         hint.notify_one();
@@ -281,16 +270,17 @@ impl Endpoint {
         match &answer {
             Ok(_) | Err(RpcError::ErrorResp(_)) => self.circuit().succeeded(),
             Err(error) => match rate_limit(error) {
-                Some(pause) => self.circuit().rest(now, pause, error.to_string()),
+                Some(pause) => self.circuit().rest(now, pause, without_key(&error.to_string(), &self.address)),
                 None => {
+                    let what = without_key(&error.to_string(), &self.address);
                     let opened = {
                         let mut circuit = self.circuit();
                         let before = circuit.state(now);
-                        circuit.failed(now, error.to_string(), random_share());
+                        circuit.failed(now, what.clone(), random_share());
                         before == CircuitState::Closed && circuit.state(now) == CircuitState::Open
                     };
                     if opened {
-                        tracing::warn!(target: "guardrail::bridge", endpoint = self.url, %error, "the endpoint is left alone for a while");
+                        tracing::warn!(target: "guardrail::bridge", endpoint = %self.url, error = what, "the endpoint is left alone for a while");
                     }
                     if matches!(error, RpcError::Transport(TransportErrorKind::BackendGone)) {
                         *self.transport.lock().await = None;
@@ -335,7 +325,7 @@ impl Pool {
                 Ok(answer) => {
                     let before = self.current.swap(index, Ordering::Relaxed);
                     if before != index {
-                        tracing::warn!(target: "guardrail::bridge", endpoint = self.endpoints[index].url, "this endpoint decides now");
+                        tracing::warn!(target: "guardrail::bridge", endpoint = %self.endpoints[index].url, "this endpoint decides now");
                     }
                     return Ok(answer);
                 }

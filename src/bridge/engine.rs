@@ -1,40 +1,60 @@
-//! The loop: take files, read the chain, answer, send; then wait for something to happen.
+//! The loop: take files, plan and send, read the chain, answer; then wait for something to happen.
+//!
+//! The loop itself never waits for an endpoint. Every question runs as a task of its own and
+//! comes back as a [`Done`]; what it found goes into the next [`Bridge::step`], which is one
+//! transaction of the journal and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use alloy::primitives::Address;
-use alloy::providers::{Provider, RootProvider};
+use alloy::providers::Provider;
+use alloy::rpc::types::TransactionRequest;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::BridgeError;
-use super::answers::{Answers, refusal_key};
+use super::alarms::{Alarm, Alarms};
+use super::answers::{Answers, Fetched, Need};
 use super::config::BridgeConfig;
+use super::endpoints::ChainClient;
 use super::identity::{AccountLock, ChainIdentity};
-use super::intake::{self, Rules, Taken};
 use super::journal::Journal;
-use super::plan::IN_FLIGHT_MAX;
-use super::submitter::{Sent, Submitter, SubmitterConfig};
-use super::sync::{ChainReader, ContractPlace, Synced};
-use crate::channel::{Claimed, Inbox, Incoming, ResponseKind, Scan};
-use crate::contract;
-use crate::crypto::{SigningKey, abi::ChainStatus};
+use super::live::{LiveStatus, Snapshot};
+use super::plan::Work;
+use super::planner::Planner;
+use super::rpc::revert_of;
+use super::sender::{Sender, Sent};
+use super::submitter::{Submitter, SubmitterSettings};
+use super::sync::{ChainReader, ChainUpdate, ContractPlace, Head, Hint, Question, Watched};
+use crate::channel::Inbox;
+use crate::crypto::SigningKey;
 use crate::schema::anchors::EpochAnchors;
-use crate::schema::{AuthorizationId, LifecycleEvent, RequestState, Timestamp};
+use crate::schema::{RequestId, RequestState, Timestamp};
 
-/// One turn of the loop may ask the chain for this long.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How soon the chain is asked again while a transaction is on its way.
-const IN_FLIGHT_POLL: Duration = Duration::from_millis(10);
 /// First and longest wait after trouble.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
-/// Seconds past an expiry after which an idle chain is made to mine a block that shows it.
-const IDLE_BLOCK_AFTER_S: i64 = 2;
-/// Answers written in one turn.
-pub(super) const ANSWERS_PER_TURN_MAX: usize = 512;
+/// First wait for a transaction on its way; it doubles up to the poll interval.
+pub(super) const SOON: Duration = Duration::from_millis(2);
+/// How long the directories go unread when no event comes, and how often room is measured.
+pub(super) const RESCAN: Duration = Duration::from_secs(2);
+/// How often the balance is asked.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(5);
+/// How much longer a bridge whose blocks are announced waits until it looks by itself.
+pub(super) const ANNOUNCED_FACTOR: u32 = 10;
+/// Blocks of the journal that one question carries to find the last common one: at first the
+/// newest few, where a rollback is deeper all that are kept.
+const BLOCKS_NEAR: usize = 8;
+const BLOCKS_ASKED: usize = 4_096;
+/// How often the live status is written where nothing else asks for it.
+const SHOW_INTERVAL: Duration = Duration::from_millis(500);
+/// Requests whose expiry one question asks about.
+pub(super) const PAST_MAX: usize = 128;
+/// How often an account's nonce is asked before two answers in a row must be the same.
+const NONCE_ASKS_MAX: usize = 8;
 
 /// The bridge's two keys.
 pub struct BridgeKeys {
@@ -44,31 +64,197 @@ pub struct BridgeKeys {
     pub signer: SigningKey,
 }
 
+/// Until when a bridge runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It is told to stop.
+    Stopped,
+    /// The channel is drained: everything in it is taken, sent, confirmed and answered as far as
+    /// that goes without further votes.
+    Drained,
+}
+
 /// Why the bridge came to an orderly end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    Asked,
+    /// Told to, with nothing left on its way.
+    Finished,
+    /// Told to; what is on its way is journalled and goes on at the next start.
+    Deadline {
+        in_flight: usize,
+    },
+    Drained,
+}
+
+/// What happens, for whoever watches from the same process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// What was open before the start is taken up.
+    Ready,
+    /// The watcher woke the loop.
+    Woken,
+    Journalled(RequestId),
+    /// The chain has it, by a receipt or by a confirmed event; the same may be told twice.
+    OnChain(RequestId, RequestState),
+    /// A response file is visible.
+    Published(String),
+}
+
+/// What a task brought back.
+pub(super) enum Done {
+    Sent(Sent),
+    Synced(Box<Result<ChainUpdate, BridgeError>>),
+    Fetched(Need, Box<Result<Fetched, BridgeError>>),
+    Probed(Work, Probe),
+}
+
+/// What an estimate said of an item.
+pub(super) enum Probe {
+    Gas(u64),
+    Reverts(String),
+    Failed(BridgeError),
 }
 
 pub struct Bridge {
     pub(super) config: BridgeConfig,
     pub(super) inbox: Inbox,
     pub(super) journal: Journal,
-    pub(super) provider: RootProvider,
+    pub(super) client: ChainClient,
     pub(super) identity: ChainIdentity,
-    pub(super) epoch: EpochAnchors,
-    pub(super) contract_approvers: BTreeSet<Address>,
     pub(super) reader: ChainReader,
-    pub(super) submitter: Submitter,
+    pub(super) planner: Planner,
     pub(super) answers: Answers,
-    /// What was passed over in a batch goes in a transaction of its own, whose revert says why.
-    pub(super) alone: BTreeSet<AuthorizationId>,
-    /// What the contract would revert for a reason that may pass, and when it is tried again.
-    pub(super) stalled: BTreeMap<AuthorizationId, Instant>,
-    recovered: bool,
-    /// Files in `claimed/` may not have been taken: after a start, or when something failed.
-    reread_claimed: bool,
+    pub(super) alarms: Alarms,
+    pub(super) sender: Sender,
+    pub(super) chain: ChainSide,
+    pub(super) files: FileSide,
+    pub(super) needs: BTreeSet<Need>,
+    pub(super) asked: BTreeSet<Need>,
+    pub(super) probing: bool,
+    pub(super) draining: bool,
+    pub(super) backoff: Backoff,
+    pub(super) live: LiveStatus,
+    pub(super) snapshot: watch::Sender<Snapshot>,
+    told: mpsc::UnboundedSender<Done>,
+    done: mpsc::UnboundedReceiver<Done>,
+    observers: Vec<mpsc::UnboundedSender<(std::time::Instant, Progress)>>,
     _account: AccountLock,
+}
+
+/// What the loop knows of the chain beside the journal.
+#[derive(Debug)]
+pub(super) struct ChainSide {
+    pub head: Option<Head>,
+    pub confirmed: Option<Head>,
+    /// Nonces that the account has used at the newest block.
+    pub used: Option<u64>,
+    /// Receipts that came with sends and are not confirmed yet.
+    pub hints: Vec<Hint>,
+    pub sync_at: Instant,
+    pub syncing: bool,
+    /// The last common block is further back than a question looks at first.
+    pub deep: bool,
+    pub soon: Duration,
+    pub balance_at: Instant,
+    pub rebroadcast_at: Instant,
+    /// After a certain rejection, or with the ceiling reached, nothing new goes out before.
+    pub hold_until: Option<Instant>,
+    /// How often in a row a nonce was missing that the chain says is used.
+    pub missing: std::collections::BTreeMap<u64, u32>,
+    /// When the newest block came to be known.
+    pub head_at: Instant,
+    /// A step since the last activity found the chain where the journal is.
+    pub current: bool,
+}
+
+/// What the loop knows of the channel beside the journal.
+#[derive(Debug)]
+pub(super) struct FileSide {
+    pub due: bool,
+    pub scan_at: Instant,
+    /// Files in `claimed/` may not have been taken: after a start, or when something failed.
+    pub reread_claimed: bool,
+    /// Responses may wait for their files.
+    pub unpublished: bool,
+    /// The last look found nothing to take.
+    pub empty: bool,
+    pub shown_at: Instant,
+}
+
+/// A growing pause after trouble.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Backoff { pause: BACKOFF_FIRST, until: None }
+    }
+
+    pub fn reset(&mut self) {
+        *self = Backoff::new();
+    }
+
+    /// Begins the next pause, between a half and the whole of it, so that many bridges do not
+    /// come back at once.
+    pub fn grow(&mut self) -> Duration {
+        let random = crate::crypto::random::bytes::<1>().map_or(128, |[byte]| u32::from(byte));
+        let wait = self.pause / 2 + self.pause / 2 * random / 255;
+        self.until = Some(Instant::now() + wait);
+        self.pause = (self.pause * 2).min(BACKOFF_MAX);
+        wait
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+}
+
+/// The journal's nonces are those of one account.
+fn pin_account(journal: &mut Journal, account: Address) -> Result<(), BridgeError> {
+    const KEY: &str = "account";
+    let account = account.to_string();
+    match journal.read().meta(KEY)? {
+        None => journal.atomically(|writes| writes.set_meta(KEY, &account)),
+        Some(known) if known == account => Ok(()),
+        Some(known) => Err(BridgeError::Setup(format!(
+            "the journal in this state directory holds the nonces of {known}, the key given is that of {account}; \
+             drain it with the old key (`guardrail bridge --once`), then use another --state-dir"
+        ))),
+    }
+}
+
+fn check_registered(
+    epoch: &EpochAnchors,
+    contract: Address,
+    requester: Address,
+    signer: Address,
+) -> Result<(), BridgeError> {
+    match epoch.bridges.iter().find(|bridge| bridge.requester == requester) {
+        Some(bridge) if bridge.signer == signer => Ok(()),
+        Some(bridge) => Err(BridgeError::Setup(format!(
+            "the contract names {} as the response signer of {requester}, the key given is {signer}",
+            bridge.signer
+        ))),
+        None => Err(BridgeError::Setup(format!(
+            "{requester} is no bridge of the contract {contract}; its administrator adds one with setBridge"
+        ))),
+    }
+}
+
+/// The account's nonce, said twice in a row: nothing else vouches for it, and a gap is paid for.
+async fn agreed_nonce(client: &ChainClient, account: Address) -> Result<u64, BridgeError> {
+    let mut before = None;
+    for _ in 0..NONCE_ASKS_MAX {
+        let used = client.provider().get_transaction_count(account).latest().await?;
+        if before == Some(used) {
+            return Ok(used);
+        }
+        before = Some(used);
+    }
+    Err(BridgeError::Setup(format!("the endpoint says another nonce of {account} each time it is asked")))
 }
 
 impl Bridge {
@@ -81,40 +267,31 @@ impl Bridge {
         keys: BridgeKeys,
         inbox: Inbox,
         journal_path: &Path,
-        provider: RootProvider,
+        client: ChainClient,
         place: ContractPlace,
     ) -> Result<Self, BridgeError> {
         let contract = place.contract;
-        let identity = ChainIdentity::read(&provider, contract).await?;
+        let provider = client.provider();
+        let identity = ChainIdentity::read(provider, contract).await?;
+        for (url, other) in client.each() {
+            // An endpoint that is down now is compared by its blocks once it is back.
+            if let Err(error @ BridgeError::Identity(_)) = identity.check(&other).await {
+                return Err(BridgeError::Setup(format!("the endpoint {url} serves another chain: {error}")));
+            }
+        }
         let requester = keys.requester.for_chain(identity.chain_id)?;
         let signer = keys.signer.for_chain(identity.chain_id)?;
         let account = AccountLock::take(identity.genesis_hash, requester.address())?;
         let mut journal = Journal::open(journal_path)?;
         identity.pin(&mut journal)?;
-        let epoch = contract::read_epoch(&provider, contract).await?;
-        let registered = epoch.bridges.iter().find(|bridge| bridge.requester == requester.address());
-        match registered {
-            Some(bridge) if bridge.signer == signer.address() => {}
-            Some(bridge) => {
-                return Err(BridgeError::Setup(format!(
-                    "the contract names {} as the response signer of {}, the key given is {}",
-                    bridge.signer,
-                    requester.address(),
-                    signer.address()
-                )));
-            }
-            None => {
-                return Err(BridgeError::Setup(format!(
-                    "{} is no bridge of the contract {contract}; its administrator adds one with setBridge",
-                    requester.address()
-                )));
-            }
-        }
-        let contract_approvers = contract_accounts(&provider, &epoch).await?;
-        let submitter = Submitter::new(
-            provider.clone(),
+        pin_account(&mut journal, requester.address())?;
+        let reader = ChainReader::new(client.clone(), place, config.chain.confirmations);
+        let (epoch, contract_approvers) = reader.epoch().await?;
+        check_registered(&epoch, contract, requester.address(), signer.address())?;
+        let used = agreed_nonce(&client, requester.address()).await?;
+        let mut submitter = Submitter::new(
             requester,
-            SubmitterConfig {
+            SubmitterSettings {
                 chain_id: identity.chain_id,
                 contract,
                 ceiling_wei: config.fees.ceiling_wei(),
@@ -123,21 +300,67 @@ impl Bridge {
                     .unwrap_or(i64::MAX),
             },
         );
+        // What the journal has allocated counts; the chain's word is for an account that sent before.
+        if journal.read().highest_nonce()?.is_none() {
+            submitter.raise_floor(used);
+        }
+        let head = reader.head().await?;
+        submitter.observe_block(head.base_fee_wei, head.gas_limit);
+        let mut planner = Planner::new(submitter, epoch, contract_approvers);
+        planner.recover(&journal.read())?;
+        let live = LiveStatus::create(&journal_path.with_file_name(super::live::FILE_NAME))?;
+        let (told, done) = mpsc::unbounded_channel();
+        let by_sender = told.clone();
+        let sender = Sender::start(client.clone(), move |sent| {
+            // The loop is gone only when the process ends; the journal knows what was sent.
+            let _ = by_sender.send(Done::Sent(sent));
+        });
+        let now = Instant::now();
         Ok(Bridge {
-            reader: ChainReader::new(provider.clone(), place, config.chain.confirmations),
-            answers: Answers::new(provider.clone(), identity.chain_id, contract, signer),
+            answers: Answers::new(identity.chain_id, contract, signer),
             config,
             inbox,
             journal,
-            provider,
+            client,
             identity,
-            epoch,
-            contract_approvers,
-            submitter,
-            alone: BTreeSet::new(),
-            stalled: BTreeMap::new(),
-            recovered: false,
-            reread_claimed: true,
+            reader,
+            planner,
+            alarms: Alarms::default(),
+            sender,
+            chain: ChainSide {
+                head: Some(head),
+                confirmed: None,
+                used: Some(used),
+                hints: Vec::new(),
+                sync_at: now,
+                syncing: false,
+                deep: false,
+                soon: SOON,
+                balance_at: now,
+                rebroadcast_at: now,
+                hold_until: None,
+                missing: std::collections::BTreeMap::new(),
+                head_at: now,
+                current: false,
+            },
+            files: FileSide {
+                due: true,
+                scan_at: now,
+                reread_claimed: true,
+                unpublished: true,
+                empty: false,
+                shown_at: now,
+            },
+            needs: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            probing: false,
+            draining: false,
+            backoff: Backoff::new(),
+            live,
+            snapshot: watch::channel(Snapshot::starting()).0,
+            told,
+            done,
+            observers: Vec::new(),
             _account: account,
         })
     }
@@ -147,350 +370,304 @@ impl Bridge {
     }
 
     pub fn requester(&self) -> Address {
-        self.submitter.account()
+        self.planner.submitter.account()
     }
 
-    /// Runs until the token is cancelled. Trouble that may pass is waited out.
+    /// What needs a person, for whoever shows it.
+    pub fn alarms(&self) -> Alarms {
+        self.alarms.clone()
+    }
+
+    /// What the bridge says of itself, as it changes.
+    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
+        self.snapshot.subscribe()
+    }
+
+    /// Hears of everything that happens from now on, with the moment it happened.
+    pub fn observe(&mut self) -> mpsc::UnboundedReceiver<(std::time::Instant, Progress)> {
+        let (observer, events) = mpsc::unbounded_channel();
+        self.observers.push(observer);
+        events
+    }
+
+    pub(super) fn is_observed(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
+    pub(super) fn tell(&mut self, progress: impl FnOnce() -> Progress) {
+        if !self.observers.is_empty() {
+            let event = (std::time::Instant::now(), progress());
+            self.observers.retain(|observer| observer.send(event.clone()).is_ok());
+        }
+    }
+
+    /// Runs until the token is cancelled, or the channel is drained. Trouble that may pass is
+    /// waited out.
     ///
     /// # Errors
     /// [`BridgeError`] that waiting does not cure.
-    pub async fn run(&mut self, stop: &CancellationToken) -> Result<StopReason, BridgeError> {
+    pub async fn run(&mut self, until: Until, stop: &CancellationToken) -> Result<StopReason, BridgeError> {
         // Watch first, then scan: what comes between is seen twice, never missed.
         let watch = self.inbox.watch()?;
-        let mut backoff = BACKOFF_FIRST;
+        self.send_open()?;
+        let mut deadline = None;
+        let mut ready = false;
+        let mut update = None;
         loop {
-            if stop.is_cancelled() {
-                return Ok(StopReason::Asked);
+            let began = Instant::now();
+            match self.step(update.take()) {
+                Ok(()) => {}
+                Err(error) => self.trouble(error)?,
             }
-            let wait = match self.turn().await {
-                Ok(Turn::Busy) => {
-                    backoff = BACKOFF_FIRST;
-                    continue;
+            if !ready && !self.files.reread_claimed {
+                ready = true;
+                self.tell(|| Progress::Ready);
+                self.ready()?;
+            }
+            if let Err(error) = self.rebroadcast() {
+                self.trouble(error)?;
+            }
+            self.ask();
+            self.show(began);
+            if let Some(deadline) = deadline {
+                let in_flight = self.journal.read().in_flight()?;
+                if self.is_finished(in_flight)? {
+                    return Ok(StopReason::Finished);
                 }
-                Ok(Turn::InFlight) => {
-                    backoff = BACKOFF_FIRST;
-                    IN_FLIGHT_POLL
+                if Instant::now() >= deadline {
+                    return Ok(StopReason::Deadline { in_flight });
                 }
-                Ok(Turn::Idle) => {
-                    backoff = BACKOFF_FIRST;
-                    Duration::from_millis(self.config.chain.poll_interval_ms)
-                }
-                Err(error) if error.is_transient() => {
-                    tracing::error!(target: "guardrail::bridge", %error, retry_in_ms = backoff.as_millis() as u64, "trouble; nothing is dropped");
-                    let wait = jittered(backoff);
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
-                    wait
-                }
-                Err(error) => return Err(error),
-            };
+            } else if until == Until::Drained && self.is_drained()? {
+                return Ok(StopReason::Drained);
+            }
+            let wake = self.next_wake(deadline);
+            let mut came = None;
             tokio::select! {
-                () = stop.cancelled() => {}
-                () = watch.changed() => {}
-                () = tokio::time::sleep(wait) => {}
+                biased;
+                () = stop.cancelled(), if !self.draining => {
+                    tracing::info!(target: "guardrail::bridge", "asked to stop; finishing what is on its way");
+                    self.draining = true;
+                    deadline = Some(Instant::now() + Duration::from_secs(self.config.shutdown.deadline_s));
+                    self.chain.sync_at = Instant::now();
+                }
+                done = self.done.recv() => came = done,
+                () = watch.changed(), if !self.draining => {
+                    self.tell(|| Progress::Woken);
+                    self.files.due = true;
+                }
+                () = self.client.new_head() => self.chain.sync_at = Instant::now(),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            if let Some(done) = came {
+                update = self.take_done(done)?;
+                while update.is_none() {
+                    let Ok(done) = self.done.try_recv() else { break };
+                    update = self.take_done(done)?;
+                }
             }
         }
     }
 
-    /// One turn: everything that can be done now.
-    async fn turn(&mut self) -> Result<Turn, BridgeError> {
-        if !self.recovered {
-            self.recover().await?;
-        }
-        let (taken, trouble) = self.take_files()?;
-        let published = self.publish()?;
-        let chain = match tokio::time::timeout(TURN_TIMEOUT, self.chain_turn()).await {
-            Ok(chain) => chain?,
-            Err(_) => return Err(crate::evidence::EndpointError::Timeout.into()),
-        };
-        let published = published + self.publish()?;
-        match trouble {
-            // What went well is done; what did not is tried again after a pause.
-            Some(error) => Err(error),
-            None => Ok(if taken + published > 0 || chain == Turn::Busy { Turn::Busy } else { chain }),
-        }
-    }
-
-    /// After a start: transactions that may never have left are sent again.
-    async fn recover(&mut self) -> Result<(), BridgeError> {
-        let open = self.submitter.resend(&self.journal).await?;
-        tracing::info!(target: "guardrail::bridge", unmined = open, open = self.journal.open_count()?, "recovered");
-        self.recovered = true;
+    fn ready(&self) -> Result<(), BridgeError> {
+        let reads = self.journal.read();
+        tracing::info!(target: "guardrail::bridge", unmined = reads.in_flight()?, open = reads.open_count()?, "recovered");
         Ok(())
     }
 
-    /// Takes what was sent. Trouble with one file keeps no other out; `claimed/` is then read again.
-    fn take_files(&mut self) -> Result<(usize, Option<BridgeError>), BridgeError> {
-        let mut trouble = None;
-        if self.reread_claimed {
-            let before = self.inbox.claimed_before();
-            self.reread_claimed = false;
-            self.take_scan(before, true, &mut trouble)?;
+    fn next_wake(&self, deadline: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + RESCAN;
+        if self.files.due && !self.draining {
+            wake = wake.min(self.backoff.until.unwrap_or(now));
         }
-        let new = self.inbox.claim_new();
-        let (taken, seen) = (new.claimed.len(), new.seen);
-        self.take_scan(new, false, &mut trouble)?;
-        if seen > 0
-            && let Err(error) = self.inbox.channel().trim_quarantine()
-        {
-            tracing::error!(target: "guardrail::bridge", %error, "the quarantine cannot be kept short");
+        if !self.chain.syncing {
+            wake = wake.min(self.chain.sync_at);
         }
-        Ok((taken, trouble))
+        for at in [self.chain.hold_until, self.planner.next_retry(), deadline].into_iter().flatten() {
+            wake = wake.min(at);
+        }
+        if self.files.unpublished {
+            wake = wake.min(self.backoff.until.unwrap_or(now + SOON));
+        }
+        wake.max(now)
     }
 
-    fn take_scan(&mut self, scan: Scan, again: bool, trouble: &mut Option<BridgeError>) -> Result<(), BridgeError> {
-        let mut failed: Vec<BridgeError> = scan.trouble.into_iter().map(BridgeError::from).collect();
-        for file in &scan.claimed {
-            if let Err(error) = self.take_file(file, again) {
-                failed.push(error);
-            }
+    /// Trouble that may pass is told, and waited out; any other ends the loop.
+    fn trouble(&mut self, error: BridgeError) -> Result<(), BridgeError> {
+        self.raise_for(&error);
+        if !error.is_transient() {
+            return Err(error);
         }
-        for error in failed {
-            if !error.is_transient() {
-                return Err(error);
-            }
-            tracing::error!(target: "guardrail::bridge", %error, "trouble with a file; it stays where it is");
-            self.reread_claimed = true;
-            trouble.get_or_insert(error);
-        }
-        Ok(())
+        let retry_in_ms = self.backoff.grow().as_millis() as u64;
+        tracing::error!(target: "guardrail::bridge", %error, retry_in_ms, "trouble; nothing is dropped");
+        // What was not written is taken from where it lies again.
+        self.files.reread_claimed = true;
+        self.files.due = true;
+        self.files.unpublished = true;
+        self.chain.sync_at = self.backoff.until.unwrap_or_else(Instant::now);
+        self.planner.recover(&self.journal.read())
     }
 
-    fn take_file(&mut self, claimed: &Claimed, again: bool) -> Result<(), BridgeError> {
-        let rules = Rules {
-            config: &self.config,
-            domain: self.answers.domain(),
-            requester: self.submitter.account(),
-            epoch: &self.epoch,
-            contract_approvers: &self.contract_approvers,
-            now: Timestamp::now(),
-        };
-        match intake::take(&mut self.journal, &rules, claimed)? {
-            Taken::Journalled(id) => {
-                tracing::info!(target: "guardrail::bridge", request = %id, file = claimed.incoming.file_name(), "journalled");
-                match claimed.incoming {
-                    Incoming::Slot { .. } => {
-                        self.inbox.rename_slot_claim(claimed, &id)?;
+    pub(super) fn may_try(&self) -> bool {
+        self.backoff.is_over(Instant::now())
+    }
+
+    fn raise_for(&self, error: &BridgeError) {
+        if let Some(alarm) = error.alarm() {
+            self.alarms.raise(alarm, error.to_string());
+        }
+    }
+
+    /// Takes what a task brought; what was read of the chain goes into the next step.
+    fn take_done(&mut self, done: Done) -> Result<Option<ChainUpdate>, BridgeError> {
+        match done {
+            Done::Sent(sent) => self.take_sent(sent)?,
+            Done::Synced(result) => {
+                self.chain.syncing = false;
+                match *result {
+                    Ok(update) => {
+                        self.alarms.clear(Alarm::EndpointsDisagree);
+                        return Ok(Some(update));
                     }
-                    // The journal has it, and a denial by the same approver would have the same name.
-                    Incoming::Vote { .. } => self.inbox.finish(&claimed.incoming)?,
-                    Incoming::Request(_) | Incoming::Consume { .. } | Incoming::Outcome(_) => {}
+                    Err(error) => self.chain_trouble(error)?,
                 }
             }
-            // After a restart a claimed file that the journal knows is no replay but work in hand.
-            Taken::Known { republish } if again => {
-                let mut incoming = claimed.incoming.clone();
-                if let (Incoming::Slot { .. }, Ok(bytes)) = (&claimed.incoming, &claimed.content) {
-                    let request = crate::schema::AuthRequest::parse(bytes)?;
-                    self.inbox.rename_slot_claim(claimed, &request.request_id)?;
-                    incoming = Incoming::Request(request.request_id.clone());
+            Done::Fetched(need, result) => {
+                self.asked.remove(&need);
+                match *result {
+                    Ok(fetched) => {
+                        self.needs.remove(&need);
+                        self.answers.keep(fetched);
+                    }
+                    // The block may be gone: whoever still needs it says so again.
+                    Err(error) => {
+                        self.needs.remove(&need);
+                        self.chain_trouble(error)?;
+                    }
                 }
-                // Its work is over: the crash came just before the file was forgotten.
-                let over = match republish {
-                    Some(name) => self.journal.response(&name)?.is_some(),
-                    None => true,
+            }
+            Done::Probed(work, probe) => {
+                self.probing = false;
+                match probe {
+                    Probe::Gas(gas) => self.planner.clear(&work, gas),
+                    Probe::Reverts(reason) => {
+                        let planner = &mut self.planner;
+                        self.journal.atomically(|writes| planner.give_up(writes, &work, &reason))?;
+                    }
+                    Probe::Failed(error) => self.chain_trouble(error)?,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Trouble with the chain: files are taken and journalled meanwhile.
+    fn chain_trouble(&mut self, error: BridgeError) -> Result<(), BridgeError> {
+        self.raise_for(&error);
+        if !error.is_transient() {
+            return Err(error);
+        }
+        let wait = match error {
+            BridgeError::Moved => SOON,
+            BridgeError::Deeper => {
+                self.chain.deep = true;
+                Duration::ZERO
+            }
+            _ => self.backoff.grow(),
+        };
+        self.backoff.until = None;
+        tracing::warn!(target: "guardrail::bridge", %error, retry_in_ms = wait.as_millis() as u64, "the chain cannot be read; nothing is dropped");
+        self.chain.sync_at = Instant::now() + wait;
+        Ok(())
+    }
+
+    /// Starts the questions that are due, each as a task.
+    fn ask(&mut self) {
+        let now = Instant::now();
+        if !self.chain.syncing && self.chain.sync_at <= now {
+            match self.question(now) {
+                Ok(question) => {
+                    self.chain.syncing = true;
+                    let reader = self.reader.clone();
+                    self.task(async move { Done::Synced(Box::new(reader.fetch(&question).await)) });
+                }
+                Err(error) => tracing::error!(target: "guardrail::bridge", %error, "the journal cannot be read"),
+            }
+        }
+        for need in self.needs.difference(&self.asked).copied().collect::<Vec<_>>() {
+            self.asked.insert(need);
+            let client = self.client.clone();
+            self.task(async move { Done::Fetched(need, Box::new(need.fetch(client.provider()).await)) });
+        }
+        if !self.probing
+            && self.chain.sync_at > now
+            && let Ok(mut probes) = self.planner.probes(&self.journal.read())
+            && let Some(work) = probes.pop()
+        {
+            self.probing = true;
+            let (client, from, to) = (self.client.clone(), self.requester(), self.identity.contract);
+            self.task(async move {
+                let request = TransactionRequest::default().from(from).to(to).input(work.calldata.clone().into());
+                let probe = match client.provider().estimate_gas(request).await {
+                    Ok(gas) => Probe::Gas(gas),
+                    Err(error) => match revert_of(&error) {
+                        Some(reason) => Probe::Reverts(reason),
+                        None => Probe::Failed(error.into()),
+                    },
                 };
-                if over {
-                    self.inbox.finish(&incoming)?;
-                }
-            }
-            Taken::Known { republish } => {
-                if let Some(name) = republish {
-                    self.journal.atomically(|writes| writes.set_published(&name, false))?;
-                }
-                let refusal = crate::schema::Refusal::new(crate::schema::Rule::Replay, "it was seen before");
-                self.inbox.channel().quarantine(&claimed.path, &refusal)?;
-            }
-            Taken::Refused { refusal, answer } => {
-                if let Some(answer) = answer {
-                    let response = self.answers.refusal(&answer, &refusal)?;
-                    intake::keep_response(&mut self.journal, response)?;
-                }
-                self.inbox.channel().quarantine(&claimed.path, &refusal)?;
-            }
+                Done::Probed(work, probe)
+            });
         }
-        Ok(())
     }
 
-    /// Publishes journalled responses, and forgets the files whose work is done by that.
-    fn publish(&mut self) -> Result<usize, BridgeError> {
-        let waiting = self.journal.unpublished(ANSWERS_PER_TURN_MAX)?;
-        let mut published = 0;
-        for response in &waiting {
-            let kind = kind_of(&response.name, &response.request_id);
-            if response.slot {
-                // Whoever holds the slot's lock holds up the slot alone.
-                if !self.inbox.publish_slot_response(&response.bytes)? {
-                    tracing::debug!(target: "guardrail::bridge", request = %response.request_id, "a client holds the single slot's lock; its answer waits");
-                    continue;
-                }
-            } else {
-                self.inbox.publish_response(&response.request_id, kind, &response.bytes)?;
-            }
-            self.journal.atomically(|writes| writes.set_published(&response.name, true))?;
-            tracing::info!(target: "guardrail::bridge", request = %response.request_id, response = response.name, "published");
-            self.finish_files(response.request_id.clone(), kind)?;
-            published += 1;
-        }
-        Ok(published)
+    fn task(&self, question: impl Future<Output = Done> + Send + 'static) {
+        let told = self.told.clone();
+        tokio::spawn(async move {
+            let done = question.await;
+            // The loop is gone only when the process ends.
+            let _ = told.send(done);
+        });
     }
 
-    fn finish_files(&self, request_id: crate::schema::RequestId, kind: ResponseKind) -> Result<(), BridgeError> {
-        match kind {
-            ResponseKind::Decision => self.inbox.finish(&Incoming::Request(request_id))?,
-            ResponseKind::Consumed(claim) => self.inbox.finish(&Incoming::Consume { request_id, claim })?,
-            ResponseKind::Recorded => self.inbox.finish(&Incoming::Outcome(request_id))?,
+    fn question(&mut self, now: Instant) -> Result<Question, BridgeError> {
+        let reads = self.journal.read();
+        let open = reads.open_nonces()?;
+        let stuck = open.first().and_then(|open| open.attempts.last()).is_some_and(|last| {
+            let waited_ms = Timestamp::now().unix_ms().saturating_sub(last.signed_at_ms);
+            waited_ms.saturating_mul(2)
+                > i64::try_from(self.config.chain.resubmit_interval_s * 1000).unwrap_or(i64::MAX)
+        });
+        let want_balance = now >= self.chain.balance_at;
+        if want_balance {
+            self.chain.balance_at = now + BALANCE_INTERVAL;
         }
-        Ok(())
-    }
-
-    async fn chain_turn(&mut self) -> Result<Turn, BridgeError> {
-        let open = self.journal.open_nonces()?;
-        let synced = self.reader.sync(&mut self.journal, &open).await?;
-        if synced.rolled_back {
-            self.check_identity().await?;
-            self.submitter.resend(&self.journal).await?;
-        }
-        if synced.administration_changed {
-            self.epoch = contract::read_epoch(&self.provider, self.identity.contract).await?;
-            self.contract_approvers = contract_accounts(&self.provider, &self.epoch).await?;
-        }
-        self.alone.extend(&synced.skipped);
-        self.stalled.retain(|_, until| *until > Instant::now());
-        self.expire(&synced).await?;
-        let answered = self.answer().await?;
-        let open = self.journal.open_nonces()?;
-        let sent = self.send(open.len()).await?;
-        self.submitter.unstick(&mut self.journal, &open).await?;
-        let woken = self.wake_idle_chain(&synced, open.len() + sent).await?;
-        Ok(if synced.mined + synced.events + answered + sent > 0 || synced.rolled_back {
-            Turn::Busy
-        } else if open.is_empty() && !woken {
-            Turn::Idle
-        } else {
-            Turn::InFlight
+        let now_s = u64::try_from(Timestamp::now().unix_s()).unwrap_or_default();
+        let past = reads.requests_past(now_s.saturating_add(self.config.requests.clock_skew_s), PAST_MAX)?;
+        Ok(Question {
+            blocks: reads.blocks(if self.chain.deep { BLOCKS_ASKED } else { BLOCKS_NEAR })?,
+            all_blocks: self.chain.deep,
+            watched: open
+                .into_iter()
+                .map(|open| Watched { nonce: open.nonce, attempts: open.attempts.iter().map(|a| a.tx_hash).collect() })
+                .collect(),
+            hints: self.chain.hints.clone(),
+            past: past.into_iter().map(|request| (request.authorization_id, request.expires_at_s)).collect(),
+            identity: Some(self.identity.clone()),
+            account: self.planner.submitter.account(),
+            want_balance,
+            want_fees: stuck || self.planner.submitter.above_ceiling().is_some(),
         })
     }
 
-    async fn check_identity(&mut self) -> Result<(), BridgeError> {
-        ChainIdentity::read(&self.provider, self.identity.contract).await?.pin(&mut self.journal)
-    }
-
-    /// Requests whose time has passed: a confirmed block shows them unsettled.
-    async fn expire(&mut self, synced: &Synced) -> Result<(), BridgeError> {
-        for request in self.journal.requests_past(synced.confirmed.time_s, ANSWERS_PER_TURN_MAX)? {
-            let id = request.authorization_id;
-            let status = self.reader.status_at(id, synced.confirmed.hash).await?;
-            let event = match (request.state, status) {
-                (RequestState::Pending | RequestState::Approved, ChainStatus::Expired) => LifecycleEvent::ExpiryPassed,
-                // It never got there, and a transaction that still does will revert.
-                (RequestState::Received, ChainStatus::None) => LifecycleEvent::Refused,
-                _ => continue,
-            };
-            let next = request.state.next(event)?;
-            tracing::info!(target: "guardrail::bridge", %id, state = %next, block = synced.confirmed.number, "time has passed");
-            self.journal.atomically(|writes| {
-                if event == LifecycleEvent::Refused {
-                    writes.set_meta(&refusal_key(id), "it could not be recorded on chain before it expired")?;
-                }
-                writes.set_state(id, next)
-            })?;
+    /// Tells how things stand, now and then: in the live file, to whoever watches, in the metrics.
+    fn show(&mut self, now: Instant) {
+        let due = now.duration_since(self.files.shown_at) >= SHOW_INTERVAL;
+        if !due {
+            return;
         }
-        Ok(())
-    }
-
-    async fn answer(&mut self) -> Result<usize, BridgeError> {
-        let mut responses = 0;
-        for request in self.journal.unanswered(ANSWERS_PER_TURN_MAX)? {
-            let response = self.answers.decision(&self.journal, &request).await?;
-            intake::keep_response(&mut self.journal, response)?;
-            responses += 1;
-        }
-        for (request_id, claim) in self.journal.consumes_waiting(ANSWERS_PER_TURN_MAX)? {
-            let Some(request) = self.journal.request(&request_id)? else { continue };
-            if request.state == RequestState::Consumed || !request.state.is_open() {
-                let response = self.answers.consumption(&self.journal, &request, claim).await?;
-                self.journal.atomically(|writes| {
-                    writes.insert_response(&response)?;
-                    writes.close_consume(&request_id, claim)
-                })?;
-                responses += 1;
-            }
-        }
-        for (request_id, ..) in self.journal.outcomes_waiting(ANSWERS_PER_TURN_MAX)? {
-            let Some(request) = self.journal.request(&request_id)? else { continue };
-            if request.state == RequestState::Recorded {
-                let response = self.answers.record(&self.journal, &request).await?;
-                self.journal.atomically(|writes| {
-                    writes.insert_response(&response)?;
-                    writes.close_outcome(&request_id)
-                })?;
-                responses += 1;
-            }
-        }
-        Ok(responses)
-    }
-
-    /// Sends what waits, most urgent first, while there is room on the way.
-    async fn send(&mut self, in_flight: usize) -> Result<usize, BridgeError> {
-        let mut sent = 0;
-        while in_flight + sent < IN_FLIGHT_MAX {
-            let Some(work) = self.next_work()? else { break };
-            match self.submitter.send(&mut self.journal, &work).await? {
-                Sent::OnItsWay { .. } => sent += 1,
-                Sent::WouldRevert(reason) => self.give_up(&work, &reason).await?,
-                Sent::Rejected(reason) => {
-                    tracing::error!(target: "guardrail::bridge", reason, account = %self.submitter.account(), "the endpoint rejects our transactions; nothing is dropped");
-                    break;
-                }
-            }
-        }
-        Ok(sent)
-    }
-
-    /// On a chain that mines only what is sent, nothing would ever show that time has passed.
-    async fn wake_idle_chain(&mut self, synced: &Synced, in_flight: usize) -> Result<bool, BridgeError> {
-        let now_s = Timestamp::now().unix_s();
-        let overdue_s = u64::try_from(now_s.saturating_sub(IDLE_BLOCK_AFTER_S)).unwrap_or_default();
-        if in_flight > 0 || synced.head.time_s >= overdue_s || self.journal.requests_past(overdue_s, 1)?.is_empty() {
-            return Ok(false);
-        }
-        self.submitter.send_nothing(&mut self.journal).await?;
-        Ok(true)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// Something was done, so there may be more to do.
-    Busy,
-    /// Transactions are on their way.
-    InFlight,
-    Idle,
-}
-
-fn kind_of(name: &str, id: &crate::schema::RequestId) -> ResponseKind {
-    if name == ResponseKind::Recorded.file_name(id) {
-        return ResponseKind::Recorded;
-    }
-    let claim = name
-        .strip_suffix(".consumed.json")
-        .and_then(|stem| stem.split_once('.'))
-        .and_then(|(_, claim)| claim.parse().ok());
-    claim.map_or(ResponseKind::Decision, ResponseKind::Consumed)
-}
-
-async fn contract_accounts(provider: &RootProvider, epoch: &EpochAnchors) -> Result<BTreeSet<Address>, BridgeError> {
-    let mut contracts = BTreeSet::new();
-    for approver in &epoch.approvers {
-        if !provider.get_code_at(approver.address).await?.is_empty() {
-            contracts.insert(approver.address);
+        self.files.shown_at = now;
+        if let Err(error) = self.show_now() {
+            tracing::warn!(target: "guardrail::bridge", %error, "the live status cannot be written");
         }
     }
-    Ok(contracts)
-}
-
-/// Between a half and the whole of a wait, so that many bridges do not come back at once.
-fn jittered(wait: Duration) -> Duration {
-    let random = crate::crypto::random::bytes::<1>().map(|[byte]| u32::from(byte)).unwrap_or(128);
-    wait / 2 + wait / 2 * random / 255
 }

@@ -44,13 +44,25 @@ impl ChainIdentity {
         })
     }
 
+    /// Compares with what an endpoint serves now.
+    ///
+    /// # Errors
+    /// [`BridgeError::Identity`] with what changed.
+    pub async fn check<P: Provider>(&self, provider: &P) -> Result<(), BridgeError> {
+        let chain_id = provider.get_chain_id().await?;
+        let genesis_hash = contract::genesis_hash(provider).await?;
+        let code_hash = contract::code_hash(provider, self.contract).await?.unwrap_or_default();
+        let now = ChainIdentity { chain_id, genesis_hash, contract: self.contract, code_hash };
+        if now == *self { Ok(()) } else { Err(BridgeError::Identity(self.difference(&now))) }
+    }
+
     /// Compares with what the journal was begun with; the first call writes it.
     ///
     /// # Errors
     /// [`BridgeError::Identity`] with what changed.
     pub fn pin(&self, journal: &mut Journal) -> Result<(), BridgeError> {
         let text = serde_json::to_string(self).map_err(|e| BridgeError::Corrupt(e.to_string()))?;
-        match journal.meta(META_KEY)? {
+        match journal.read().meta(META_KEY)? {
             None => journal.atomically(|writes| writes.set_meta(META_KEY, &text)),
             Some(known) => {
                 let known: ChainIdentity =
@@ -82,7 +94,7 @@ impl ChainIdentity {
     /// # Errors
     /// [`BridgeError::Corrupt`].
     pub fn pinned(journal: &Journal) -> Result<Option<Self>, BridgeError> {
-        let known = journal.meta(META_KEY)?;
+        let known = journal.read().meta(META_KEY)?;
         known
             .map(|text| serde_json::from_str(&text).map_err(|e| BridgeError::Corrupt(format!("identity: {e}"))))
             .transpose()

@@ -9,14 +9,15 @@ use alloy::primitives::Address;
 
 use super::BridgeError;
 use super::config::BridgeConfig;
-use super::journal::{HeldVote, ItemEvent, Journal, JournalRequest, StoredResponse};
+use super::journal::{HeldVote, ItemEvent, JournalRequest, Writes};
 use crate::channel::{Claimed, Incoming, ResponseKind};
 use crate::crypto::{self, SigningDomain};
 use crate::schema::anchors::EpochAnchors;
 use crate::schema::message::parse_message;
 use crate::schema::request::peek_request_id;
 use crate::schema::{
-    AuthRequest, ConsumeMessage, OutcomeMessage, Refusal, RequestId, RequestState, Rule, Timestamp, VoteFile, json,
+    AuthRequest, AuthorizationId, ConsumeMessage, OutcomeMessage, Refusal, RequestId, RequestState, Rule, Timestamp,
+    VoteFile, json,
 };
 
 /// What the rules need to know beside the file.
@@ -54,14 +55,14 @@ fn refused(rule: Rule, detail: impl Into<String>) -> Taken {
     Taken::Refused { refusal: Refusal::new(rule, detail), answer: None }
 }
 
-/// Takes one claimed file.
+/// Takes one claimed file, inside a transaction of the journal that may take many.
 ///
 /// # Errors
 /// Trouble of the journal; a broken rule is no error but [`Taken::Refused`].
-pub fn take(journal: &mut Journal, rules: &Rules<'_>, claimed: &Claimed) -> Result<Taken, BridgeError> {
+pub fn take(writes: &Writes<'_>, rules: &Rules<'_>, claimed: &Claimed) -> Result<Taken, BridgeError> {
     match &claimed.incoming {
-        Incoming::Request(id) => take_request(journal, rules, claimed, Some(id)),
-        Incoming::Slot { .. } => take_request(journal, rules, claimed, None),
+        Incoming::Request(id) => take_request(writes, rules, claimed, Some(id)),
+        Incoming::Slot { .. } => take_request(writes, rules, claimed, None),
         Incoming::Vote { id, approver } => with_content(claimed, |bytes| {
             let vote: VoteFile = parse_message(bytes)?;
             if vote.id != *id || vote.approver != *approver {
@@ -69,7 +70,7 @@ pub fn take(journal: &mut Journal, rules: &Rules<'_>, claimed: &Claimed) -> Resu
             }
             Ok(vote)
         })
-        .map_or_else(|refusal| Ok(Taken::Refused { refusal, answer: None }), |vote| take_vote(journal, rules, vote)),
+        .map_or_else(|refusal| Ok(Taken::Refused { refusal, answer: None }), |vote| take_vote(writes, rules, vote)),
         Incoming::Consume { request_id, claim } => with_content(claimed, |bytes| {
             let message: ConsumeMessage = parse_message(bytes)?;
             if message.request_id != *request_id || message.claim != *claim {
@@ -77,7 +78,7 @@ pub fn take(journal: &mut Journal, rules: &Rules<'_>, claimed: &Claimed) -> Resu
             }
             Ok(message)
         })
-        .map_or_else(|refusal| Ok(Taken::Refused { refusal, answer: None }), |message| take_consume(journal, message)),
+        .map_or_else(|refusal| Ok(Taken::Refused { refusal, answer: None }), |message| take_consume(writes, message)),
         Incoming::Outcome(id) => with_content(claimed, |bytes| {
             let message: OutcomeMessage = parse_message(bytes)?;
             if message.request_id != *id {
@@ -85,7 +86,7 @@ pub fn take(journal: &mut Journal, rules: &Rules<'_>, claimed: &Claimed) -> Resu
             }
             Ok(message)
         })
-        .map_or_else(|refusal| Ok(Taken::Refused { refusal, answer: None }), |message| take_outcome(journal, message)),
+        .map_or_else(|refusal| Ok(Taken::Refused { refusal, answer: None }), |message| take_outcome(writes, message)),
     }
 }
 
@@ -94,7 +95,7 @@ fn with_content<T>(claimed: &Claimed, parse: impl FnOnce(&[u8]) -> Result<T, Ref
 }
 
 fn take_request(
-    journal: &mut Journal,
+    writes: &Writes<'_>,
     rules: &Rules<'_>,
     claimed: &Claimed,
     named: Option<&RequestId>,
@@ -102,11 +103,11 @@ fn take_request(
     let slot = named.is_none();
     let bytes = match &claimed.content {
         Ok(bytes) => bytes,
-        Err(refusal) => return answerable(journal, refusal.clone(), named.cloned(), None, slot),
+        Err(refusal) => return answerable(writes, refusal.clone(), named.cloned(), None, slot),
     };
     let tree = match json::parse_strict(bytes) {
         Ok(tree) => tree,
-        Err(refusal) => return answerable(journal, refusal, named.cloned(), None, slot),
+        Err(refusal) => return answerable(writes, refusal, named.cloned(), None, slot),
     };
     let inside = peek_request_id(&tree);
     if let (Some(named), Some(inside)) = (named, &inside)
@@ -116,42 +117,45 @@ fn take_request(
     }
     let request = match AuthRequest::from_tree(tree) {
         Ok(request) => request,
-        Err(refusal) => return answerable(journal, refusal, inside.or_else(|| named.cloned()), None, slot),
+        Err(refusal) => return answerable(writes, refusal, inside.or_else(|| named.cloned()), None, slot),
     };
     let id = request.request_id.clone();
     let request_hash = crypto::request_hash(&request)?;
-    if let Some(known) = journal.request(&id)? {
-        if known.request_hash != request_hash {
+    if let Some(known) = writes.seen(&id)? {
+        if known != request_hash {
             return Ok(refused(Rule::Replay, format!("request {id} was seen before, with other content")));
         }
         return Ok(Taken::Known { republish: Some(ResponseKind::Decision.file_name(&id)) });
     }
-    if journal.response(&ResponseKind::Decision.file_name(&id))?.is_some() {
+    if writes.response(&ResponseKind::Decision.file_name(&id))?.is_some() {
         return Ok(refused(Rule::Replay, format!("request {id} was seen before and refused")));
     }
-    if let Err(refusal) = check_request(journal, rules, &request)? {
-        return answerable(journal, refusal, Some(id), Some(request), slot);
+    if let Err(refusal) = check_request(writes, rules, &request)? {
+        return answerable(writes, refusal, Some(id), Some(request), slot);
     }
     let lifetime_s = i64::try_from(rules.config.requests.authorization_timeout_s).unwrap_or(i64::MAX);
     let expires_at_s = u64::try_from(request.timestamp.unix_s().saturating_add(lifetime_s)).unwrap_or_default();
-    let chain_request = crypto::hash::chain_request(&request, rules.requester, expires_at_s, rules.epoch.epoch)?;
     let entry = JournalRequest {
-        authorization_id: crypto::authorization_id(&chain_request),
+        request_id: id.clone(),
+        tool_name: request.tool_name.clone(),
+        action_hash: request.action_hash,
         request_hash,
+        risk_score: request.risk_score,
+        authorization_id: AuthorizationId::ZERO,
         requester: rules.requester,
         expires_at_s,
         epoch: rules.epoch.epoch,
         state: RequestState::Received,
         slot,
-        request,
     };
-    journal.atomically(|writes| writes.insert_request(&entry, bytes, rules.now.unix_ms()))?;
+    let entry = JournalRequest { authorization_id: crypto::authorization_id(&entry.chain_request()), ..entry };
+    writes.insert_request(&entry, bytes, rules.now.unix_ms())?;
     Ok(Taken::Journalled(id))
 }
 
 /// The rules of PROTOCOL section 2 that need a clock, a configuration or the journal.
 fn check_request(
-    journal: &Journal,
+    writes: &Writes<'_>,
     rules: &Rules<'_>,
     request: &AuthRequest,
 ) -> Result<Result<(), Refusal>, BridgeError> {
@@ -178,7 +182,7 @@ fn check_request(
         let detail = format!("{} has floor {floor}, the request says {}", request.tool_name, request.risk_score);
         return Ok(Err(Refusal::new(Rule::RiskFloor, detail)));
     }
-    let open = journal.open_count()?;
+    let open = writes.open_count()?;
     if open >= rules.config.channel.pending_max {
         return Ok(Err(Refusal::new(Rule::TooManyPending, format!("{open} requests are open; decide some first"))));
     }
@@ -187,27 +191,27 @@ fn check_request(
 
 /// Refuses a request, and answers its sender where the id is readable and new.
 fn answerable(
-    journal: &Journal,
+    writes: &Writes<'_>,
     refusal: Refusal,
     id: Option<RequestId>,
     request: Option<AuthRequest>,
     slot: bool,
 ) -> Result<Taken, BridgeError> {
     let Some(request_id) = id else { return Ok(Taken::Refused { refusal, answer: None }) };
-    let seen = journal.request(&request_id)?.is_some()
-        || journal.response(&ResponseKind::Decision.file_name(&request_id))?.is_some();
+    let seen = writes.seen(&request_id)?.is_some()
+        || writes.response(&ResponseKind::Decision.file_name(&request_id))?.is_some();
     let answer = (!seen).then(|| Box::new(RefusedRequest { request_id, request, slot }));
     Ok(Taken::Refused { refusal, answer })
 }
 
-fn take_vote(journal: &mut Journal, rules: &Rules<'_>, vote: VoteFile) -> Result<Taken, BridgeError> {
-    let Some(entry) = journal.request_by_authorization(vote.id)? else {
+fn take_vote(writes: &Writes<'_>, rules: &Rules<'_>, vote: VoteFile) -> Result<Taken, BridgeError> {
+    let Some(entry) = writes.request_by_authorization(vote.id)? else {
         return Ok(refused(Rule::UnknownRequest, format!("no request has the authorization id {}", vote.id)));
     };
-    if journal.vote_signature(vote.id, vote.approver, vote.approve, &vote.note)?.as_ref() == Some(&vote.signature) {
+    if writes.vote_signature(vote.id, vote.approver, vote.approve, &vote.note)?.as_ref() == Some(&vote.signature) {
         // Over means that its file is forgotten; otherwise it stays claimed until the request is.
         return Ok(if entry.state.is_open() {
-            Taken::Journalled(entry.request.request_id.clone())
+            Taken::Journalled(entry.request_id.clone())
         } else {
             Taken::Known { republish: None }
         });
@@ -225,7 +229,7 @@ fn take_vote(journal: &mut Journal, rules: &Rules<'_>, vote: VoteFile) -> Result
     if !open {
         return Ok(refused(Rule::WrongState, format!("the request is {} already", entry.state)));
     }
-    if vote.tool_name != entry.request.tool_name || vote.action_hash != entry.request.action_hash {
+    if vote.tool_name != entry.tool_name || vote.action_hash != entry.action_hash {
         return Ok(refused(Rule::ActionHash, "the vote is over another tool or action than the request's"));
     }
     if vote.approver == entry.requester {
@@ -253,15 +257,15 @@ fn take_vote(journal: &mut Journal, rules: &Rules<'_>, vote: VoteFile) -> Result
         note: vote.note,
         signature: vote.signature,
     };
-    journal.atomically(|writes| writes.insert_vote(&held))?;
-    Ok(Taken::Journalled(entry.request.request_id.clone()))
+    writes.insert_vote(&held)?;
+    Ok(Taken::Journalled(entry.request_id.clone()))
 }
 
-fn take_consume(journal: &mut Journal, message: ConsumeMessage) -> Result<Taken, BridgeError> {
-    let Some(entry) = journal.request(&message.request_id)? else {
+fn take_consume(writes: &Writes<'_>, message: ConsumeMessage) -> Result<Taken, BridgeError> {
+    let Some(entry) = writes.request(&message.request_id)? else {
         return Ok(refused(Rule::UnknownRequest, format!("no request has the id {}", message.request_id)));
     };
-    if message.authorization_id != entry.authorization_id || message.action_hash != entry.request.action_hash {
+    if message.authorization_id != entry.authorization_id || message.action_hash != entry.action_hash {
         return Ok(refused(Rule::ActionHash, "the consumption is of another authorization or action"));
     }
     match entry.state {
@@ -277,28 +281,28 @@ fn take_consume(journal: &mut Journal, message: ConsumeMessage) -> Result<Taken,
         | RequestState::Recorded => {}
     }
     let name = ResponseKind::Consumed(message.claim).file_name(&message.request_id);
-    if journal.response(&name)?.is_some() {
+    if writes.response(&name)?.is_some() {
         return Ok(Taken::Known { republish: Some(name) });
     }
-    journal.atomically(|writes| writes.insert_consume(&message.request_id, message.claim))?;
+    writes.insert_consume(&message.request_id, message.claim)?;
     Ok(Taken::Journalled(message.request_id))
 }
 
-fn take_outcome(journal: &mut Journal, message: OutcomeMessage) -> Result<Taken, BridgeError> {
-    let Some(entry) = journal.request(&message.request_id)? else {
+fn take_outcome(writes: &Writes<'_>, message: OutcomeMessage) -> Result<Taken, BridgeError> {
+    let Some(entry) = writes.request(&message.request_id)? else {
         return Ok(refused(Rule::UnknownRequest, format!("no request has the id {}", message.request_id)));
     };
     if message.authorization_id != entry.authorization_id {
         return Ok(refused(Rule::UnknownRequest, "the outcome is of another authorization"));
     }
-    let Some(consumed) = journal.event(entry.authorization_id, ItemEvent::Consumed)? else {
+    let Some(consumed) = writes.event(entry.authorization_id, ItemEvent::Consumed)? else {
         return Ok(refused(Rule::WrongState, format!("the request is {}, not consumed", entry.state)));
     };
     let claim = crypto::claim_of(&message.claim_secret);
     if claim.to_string() != consumed.data {
         return Ok(refused(Rule::ClaimSecret, "the secret is not the one whose hash was consumed"));
     }
-    if let Some(known) = journal.has_outcome(&message.request_id)? {
+    if let Some(known) = writes.has_outcome(&message.request_id)? {
         let name = ResponseKind::Recorded.file_name(&message.request_id);
         return Ok(if known == message.outcome_hash {
             Taken::Known { republish: Some(name) }
@@ -306,16 +310,6 @@ fn take_outcome(journal: &mut Journal, message: OutcomeMessage) -> Result<Taken,
             refused(Rule::Replay, "another outcome was told before")
         });
     }
-    journal.atomically(|writes| {
-        writes.insert_outcome(&message.request_id, claim, message.outcome, message.outcome_hash)
-    })?;
+    writes.insert_outcome(&message.request_id, claim, message.outcome, message.outcome_hash)?;
     Ok(Taken::Journalled(message.request_id))
-}
-
-/// Keeps a response in the journal, to be published.
-///
-/// # Errors
-/// Trouble of the journal.
-pub fn keep_response(journal: &mut Journal, response: StoredResponse) -> Result<(), BridgeError> {
-    journal.atomically(|writes| writes.insert_response(&response))
 }

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use url::{Position, Url};
 
 use super::alarms::{ActiveAlarm, cut};
+use super::circuit::CircuitState;
 use crate::atomic_file::{self, ReadError};
 use crate::schema::{Sha256Digest, Timestamp, hex};
 
@@ -107,7 +108,7 @@ pub struct HeadStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointStatus {
     pub url: ShownUrl,
-    pub state: Circuit,
+    pub state: CircuitState,
     /// Failures since it last answered.
     pub failures: u32,
     pub last_error: Option<String>,
@@ -115,31 +116,9 @@ pub struct EndpointStatus {
 
 impl EndpointStatus {
     /// The status of the endpoint at `url`, which may hold a key: neither the URL nor the error shows it.
-    pub fn new(url: &str, state: Circuit, failures: u32, last_error: Option<&str>) -> Self {
+    pub fn new(url: &str, state: CircuitState, failures: u32, last_error: Option<&str>) -> Self {
         let last_error = last_error.map(|text| without_key(text, url));
         EndpointStatus { url: ShownUrl::new(url), state, failures, last_error }
-    }
-}
-
-/// Whether an endpoint is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Circuit {
-    /// It is.
-    Closed,
-    /// It failed too often and is left alone for a while.
-    Open,
-    /// One question tries whether it is back.
-    HalfOpen,
-}
-
-impl Circuit {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Circuit::Closed => "closed",
-            Circuit::Open => "open",
-            Circuit::HalfOpen => "half_open",
-        }
     }
 }
 
@@ -371,7 +350,7 @@ mod tests {
             since: at,
             at,
             alarms: vec![ActiveAlarm { alarm: Alarm::DiskFull, detail: "journal".to_owned(), since: at }],
-            endpoints: vec![EndpointStatus::new("http://127.0.0.1:8545", Circuit::HalfOpen, 3, Some("no answer"))],
+            endpoints: vec![EndpointStatus::new("http://127.0.0.1:8545", CircuitState::HalfOpen, 3, Some("no answer"))],
             head: Some(HeadStatus { number: 9, hash: B256::repeat_byte(0xab), time_s: 1_800_000_000 }),
             in_flight: 2,
             draining: true,
@@ -430,7 +409,7 @@ mod tests {
         let url = format!("https://{}.example/{}", "h".repeat(60), "short/".repeat(30));
         let full = Snapshot {
             alarms: Alarm::ALL.map(|alarm| ActiveAlarm { alarm, detail: long.clone(), since: at }).to_vec(),
-            endpoints: vec![EndpointStatus::new(&url, Circuit::HalfOpen, u32::MAX, Some(&long)); 16],
+            endpoints: vec![EndpointStatus::new(&url, CircuitState::HalfOpen, u32::MAX, Some(&long)); 16],
             in_flight: u64::MAX,
             ..snapshot()
         };
@@ -556,7 +535,7 @@ mod tests {
     fn errors_are_shown_without_keys() {
         let url = "https://user:secret@node.example/v3/0123456789abcdef?key=secret";
         let error = "error sending request for url (https://node.example/v3/0123456789abcdef?key=secret): timed out";
-        let status = EndpointStatus::new(url, Circuit::Open, 1, Some(error));
+        let status = EndpointStatus::new(url, CircuitState::Open, 1, Some(error));
         assert_eq!(
             status.last_error.as_deref(),
             Some("error sending request for url (https://node.example/v3/…): timed out")

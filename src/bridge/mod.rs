@@ -8,26 +8,36 @@
 
 pub mod alarms;
 pub mod answers;
+pub mod changes;
+pub mod circuit;
 pub mod config;
+pub mod endpoints;
 pub mod engine;
 pub mod fees;
+pub mod gas;
+mod health;
 pub mod identity;
 pub mod intake;
 pub mod journal;
 pub mod live;
 pub mod metrics;
 pub mod plan;
+pub mod planner;
 pub mod rpc;
+pub mod sender;
+mod step;
 pub mod submitter;
 pub mod sync;
-mod work;
 
 pub use config::BridgeConfig;
-pub use engine::{Bridge, BridgeKeys, StopReason};
+pub use endpoints::ChainClient;
+pub use engine::{Bridge, BridgeKeys, Progress, StopReason, Until};
+pub use health::BALANCE_KEY;
 pub use identity::ChainIdentity;
 pub use journal::Journal;
 pub use sync::ContractPlace;
 
+use self::alarms::Alarm;
 use crate::channel::ChannelError;
 use crate::contract::ContractError;
 use crate::crypto::key::KeyError;
@@ -59,6 +69,16 @@ pub enum BridgeError {
     Illegal(#[from] IllegalEvent),
     #[error("the chain is another one than before: {0}")]
     Identity(String),
+    /// The chain changed while it was read; what was read is dropped.
+    #[error("the chain moved on while it was read")]
+    Moved,
+    /// The last block that journal and chain share is further back than was looked.
+    #[error("the chain rolled back further than was looked")]
+    Deeper,
+    #[error("endpoint {url} has block {number} as {other}, the deciding one has {ours}; waiting until they agree")]
+    Disagree { number: u64, ours: alloy::primitives::B256, url: live::ShownUrl, other: alloy::primitives::B256 },
+    #[error(transparent)]
+    Live(#[from] live::LiveError),
     #[error("{0}")]
     Setup(String),
     #[error("another bridge on this host sends for {account} on this chain: {path} is locked")]
@@ -71,7 +91,11 @@ impl BridgeError {
     /// Whether the trouble may pass by itself, so that the bridge waits and goes on.
     pub fn is_transient(&self) -> bool {
         match self {
-            BridgeError::Rpc(_) | BridgeError::Endpoint(_) => true,
+            BridgeError::Rpc(_)
+            | BridgeError::Endpoint(_)
+            | BridgeError::Moved
+            | BridgeError::Deeper
+            | BridgeError::Disagree { .. } => true,
             BridgeError::Contract(error) => match error {
                 ContractError::Rpc(_) => true,
                 ContractError::NoCode(_)
@@ -102,8 +126,41 @@ impl BridgeError {
             | BridgeError::Illegal(_)
             | BridgeError::Identity(_)
             | BridgeError::Setup(_)
+            | BridgeError::Live(_)
             | BridgeError::AccountBusy { .. }
             | BridgeError::Io { .. } => false,
+        }
+    }
+
+    /// The alarm that stands for this trouble.
+    pub fn alarm(&self) -> Option<Alarm> {
+        match self {
+            BridgeError::Rpc(_) | BridgeError::Endpoint(_) | BridgeError::Contract(ContractError::Rpc(_)) => {
+                Some(Alarm::EndpointDown)
+            }
+            BridgeError::Disagree { .. } => Some(Alarm::EndpointsDisagree),
+            BridgeError::Identity(_) => Some(Alarm::ChainIdentity),
+            BridgeError::Journal(error) => match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => Some(Alarm::DiskFull),
+                _ => None,
+            },
+            BridgeError::Channel(ChannelError::Io { source, .. }) => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Some(Alarm::DiskFull),
+                _ => Some(Alarm::ChannelNotWritable),
+            },
+            BridgeError::Contract(_)
+            | BridgeError::Channel(_)
+            | BridgeError::Corrupt(_)
+            | BridgeError::JournalVersion { .. }
+            | BridgeError::Key(_)
+            | BridgeError::Refused(_)
+            | BridgeError::Illegal(_)
+            | BridgeError::Moved
+            | BridgeError::Deeper
+            | BridgeError::Live(_)
+            | BridgeError::Setup(_)
+            | BridgeError::AccountBusy { .. }
+            | BridgeError::Io { .. } => None,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What to send next: pure decisions over what the journal holds.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::{Address, Bytes};
 use alloy::sol_types::SolCall;
 
-use super::BridgeError;
+use super::gas::Load;
 use super::journal::{ChainVote, HeldVote, ItemKind, JournalRequest};
-use crate::crypto::{self, abi};
+use crate::crypto::abi;
 use crate::schema::anchors::EpochAnchors;
 use crate::schema::{AuthorizationId, Outcome, RequestState, Sha256Digest};
 
@@ -22,29 +24,44 @@ pub struct Work {
     pub kind: ItemKind,
     pub items: Vec<AuthorizationId>,
     pub calldata: Bytes,
+    /// Signed votes in it, and those of them that a contract judges.
+    pub votes: usize,
+    pub wallet_votes: usize,
+    /// A limit that was estimated, where the rule's own is not trusted.
+    pub gas: Option<u64>,
 }
 
-fn chain_request(r: &JournalRequest) -> Result<abi::Request, BridgeError> {
-    Ok(crypto::hash::chain_request(&r.request, r.requester, r.expires_at_s, r.epoch)?)
+impl Work {
+    pub fn load(&self) -> Load<'_> {
+        Load {
+            kind: self.kind,
+            items: self.items.len(),
+            votes: self.votes,
+            wallet_votes: self.wallet_votes,
+            calldata: &self.calldata,
+        }
+    }
 }
 
 /// Requests into one transaction: a single call for one, a batch for more.
-pub fn request_work(requests: &[JournalRequest]) -> Result<Option<Work>, BridgeError> {
-    let structs = requests.iter().map(chain_request).collect::<Result<Vec<_>, _>>()?;
-    let ids: Vec<String> = requests.iter().map(|r| r.request.request_id.to_string()).collect();
-    let tools: Vec<String> = requests.iter().map(|r| r.request.tool_name.to_string()).collect();
+pub fn request_work(requests: &[JournalRequest]) -> Option<Work> {
+    let structs = requests.iter().map(JournalRequest::chain_request).collect::<Vec<_>>();
+    let ids: Vec<String> = requests.iter().map(|r| r.request_id.to_string()).collect();
+    let tools: Vec<String> = requests.iter().map(|r| r.tool_name.to_string()).collect();
     let calldata = match (structs.as_slice(), ids.as_slice(), tools.as_slice()) {
-        ([], ..) => return Ok(None),
+        ([], ..) => return None,
         ([r], [id], [tool]) => {
             abi::requestAuthorizationCall { r: r.clone(), requestId: id.clone(), toolName: tool.clone() }.abi_encode()
         }
         _ => abi::requestBatchCall { r: structs, requestIds: ids, toolNames: tools }.abi_encode(),
     };
-    Ok(Some(work(ItemKind::Request, requests.iter(), calldata)))
+    Some(work(ItemKind::Request, requests.iter(), calldata))
 }
 
 /// Decisions into one transaction.
-pub fn decide_work(decisions: &[(JournalRequest, Vec<HeldVote>)]) -> Result<Option<Work>, BridgeError> {
+pub fn decide_work(decisions: &[(JournalRequest, Vec<HeldVote>)], wallets: &BTreeSet<Address>) -> Option<Work> {
+    let cast = || decisions.iter().flat_map(|(_, votes)| votes);
+    let (count, wallet_votes) = (cast().count(), cast().filter(|vote| wallets.contains(&vote.approver)).count());
     let mut items = Vec::with_capacity(decisions.len());
     for (request, votes) in decisions {
         let votes: Vec<abi::SignedVote> = votes
@@ -56,38 +73,39 @@ pub fn decide_work(decisions: &[(JournalRequest, Vec<HeldVote>)]) -> Result<Opti
                 signature: vote.signature.clone(),
             })
             .collect();
-        items.push((chain_request(request)?, votes));
+        items.push((request.chain_request(), votes));
     }
     let calldata = match items.as_slice() {
-        [] => return Ok(None),
+        [] => return None,
         [(r, votes)] => abi::decideCall { r: r.clone(), votes: votes.clone() }.abi_encode(),
         _ => {
             let (r, votes) = items.into_iter().unzip();
             abi::decideBatchCall { r, votes }.abi_encode()
         }
     };
-    Ok(Some(work(ItemKind::Decide, decisions.iter().map(|(request, _)| request), calldata)))
+    let work = work(ItemKind::Decide, decisions.iter().map(|(request, _)| request), calldata);
+    Some(Work { votes: count, wallet_votes, ..work })
 }
 
 /// Consumptions into one transaction.
-pub fn consume_work(consumes: &[(JournalRequest, Sha256Digest)]) -> Result<Option<Work>, BridgeError> {
-    let structs = consumes.iter().map(|(r, _)| chain_request(r)).collect::<Result<Vec<_>, _>>()?;
+pub fn consume_work(consumes: &[(JournalRequest, Sha256Digest)]) -> Option<Work> {
+    let structs = consumes.iter().map(|(r, _)| r.chain_request()).collect::<Vec<_>>();
     let calldata = match (structs.as_slice(), consumes) {
-        ([], _) => return Ok(None),
+        ([], _) => return None,
         ([r], [(_, claim)]) => abi::consumeCall { r: r.clone(), claim: claim.0 }.abi_encode(),
         _ => {
             let claims = consumes.iter().map(|(_, claim)| claim.0).collect();
             abi::consumeBatchCall { r: structs, claims }.abi_encode()
         }
     };
-    Ok(Some(work(ItemKind::Consume, consumes.iter().map(|(request, _)| request), calldata)))
+    Some(work(ItemKind::Consume, consumes.iter().map(|(request, _)| request), calldata))
 }
 
 /// Outcomes into one transaction.
-pub fn record_work(records: &[(JournalRequest, Outcome, Sha256Digest)]) -> Result<Option<Work>, BridgeError> {
-    let structs = records.iter().map(|(r, ..)| chain_request(r)).collect::<Result<Vec<_>, _>>()?;
+pub fn record_work(records: &[(JournalRequest, Outcome, Sha256Digest)]) -> Option<Work> {
+    let structs = records.iter().map(|(r, ..)| r.chain_request()).collect::<Vec<_>>();
     let calldata = match (structs.as_slice(), records) {
-        ([], _) => return Ok(None),
+        ([], _) => return None,
         ([r], [(_, outcome, hash)]) => {
             abi::recordExecutionCall { r: r.clone(), outcome: outcome.code(), outcomeHash: hash.0 }.abi_encode()
         }
@@ -97,11 +115,12 @@ pub fn record_work(records: &[(JournalRequest, Outcome, Sha256Digest)]) -> Resul
             abi::recordBatchCall { r: structs, outcomes, outcomeHashes: outcome_hashes }.abi_encode()
         }
     };
-    Ok(Some(work(ItemKind::Record, records.iter().map(|(request, ..)| request), calldata)))
+    Some(work(ItemKind::Record, records.iter().map(|(request, ..)| request), calldata))
 }
 
 fn work<'a>(kind: ItemKind, requests: impl Iterator<Item = &'a JournalRequest>, calldata: Vec<u8>) -> Work {
-    Work { kind, items: requests.map(|r| r.authorization_id).collect(), calldata: calldata.into() }
+    let items = requests.map(|r| r.authorization_id).collect();
+    Work { kind, items, calldata: calldata.into(), votes: 0, wallet_votes: 0, gas: None }
 }
 
 /// Which held votes settle a request now: a denial by itself, or approvals that, with what the
@@ -122,6 +141,6 @@ pub fn settling_votes(
         held.iter().filter(|vote| !counted.iter().any(|c| c.approver == vote.approver)).cloned().collect();
     let approvers: Vec<Address> =
         counted.iter().filter(|c| c.approve).map(|c| c.approver).chain(new.iter().map(|v| v.approver)).collect();
-    let line = epoch.line_for(request.request.risk_score)?;
+    let line = epoch.line_for(request.risk_score)?;
     (!new.is_empty() && epoch.quorum_met(line, &approvers)).then_some(new)
 }

@@ -70,7 +70,7 @@ impl Sender {
                 } else {
                     (send(&client, &outgoing).await, None)
                 };
-                metrics::histogram!("guardrail_send_seconds").record(began.elapsed().as_secs_f64());
+                super::metrics::send(began.elapsed());
                 crash::point("send.after");
                 let Outgoing { nonce, tx_hash, kind, .. } = outgoing;
                 done(Sent { nonce, tx_hash, kind, outcome, receipt });

@@ -115,7 +115,8 @@ impl Submitter {
     pub fn plan(&self, writes: &Writes<'_>, work: &Work) -> Result<Planned, BridgeError> {
         let nonce = self.next_nonce(writes)?;
         let gas = work.gas.unwrap_or_else(|| gas::limit(gas::expected(work.load()), self.block_gas_limit));
-        let attempt = self.sign(nonce, fees::first_attempt(self.market, self.settings.ceiling_wei), gas, Some(&work.calldata))?;
+        let attempt =
+            self.sign(nonce, fees::first_attempt(self.market, self.settings.ceiling_wei), gas, Some(&work.calldata))?;
         writes.insert_nonce(work.kind, &attempt, &work.items)?;
         Ok(Planned { attempt, kind: work.kind, items: work.items.len() })
     }

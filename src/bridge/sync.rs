@@ -20,7 +20,7 @@ use super::identity::ChainIdentity;
 use super::journal::{Cursor, ItemKind};
 use crate::contract;
 use crate::crypto::abi::ChainStatus;
-use crate::evidence::{BlockProofs, EndpointError, endpoint};
+use crate::evidence::{BlockProofs, endpoint};
 use crate::schema::AuthorizationId;
 use crate::schema::anchors::EpochAnchors;
 
@@ -99,6 +99,8 @@ impl Hint {
 pub struct Question {
     /// Blocks whose events are applied, newest first; empty at the very beginning.
     pub blocks: Vec<Cursor>,
+    /// These are all that the journal keeps.
+    pub all_blocks: bool,
     pub watched: Vec<Watched>,
     pub hints: Vec<Hint>,
     /// Requests whose time may have passed: what a confirmed block past their expiry shows of them.
@@ -146,6 +148,8 @@ pub struct ChainUpdate {
     pub proofs: Vec<BlockProofs>,
     /// There are confirmed blocks after the cursor.
     pub more: bool,
+    /// Nonces were watched that are not mined yet.
+    pub watches: bool,
 }
 
 /// Reads one contract on one chain.
@@ -174,6 +178,14 @@ impl ChainReader {
         self.block(BlockNumberOrTag::Number(number)).await?.ok_or(BridgeError::Moved)
     }
 
+    /// The newest block.
+    ///
+    /// # Errors
+    /// [`BridgeError`].
+    pub async fn head(&self) -> Result<Head, BridgeError> {
+        self.block(BlockNumberOrTag::Latest).await?.ok_or(BridgeError::Moved)
+    }
+
     /// Reads one step. What it found holds together: all of it is of one chain of blocks.
     ///
     /// # Errors
@@ -183,10 +195,9 @@ impl ChainReader {
         if let Some(update) = self.fetch_next_block(question).await? {
             return Ok(update);
         }
-        let head = self.block(BlockNumberOrTag::Latest).await?.ok_or(BridgeError::Moved)?;
+        let head = self.head().await?;
         let confirmed_number = (head.number + 1).saturating_sub(self.confirmations);
-        let confirmed =
-            if confirmed_number == head.number { head } else { self.known_block(confirmed_number).await? };
+        let confirmed = if confirmed_number == head.number { head } else { self.known_block(confirmed_number).await? };
         let (start, rewind) = self.common_block(question, head).await?;
         if rewind.is_some()
             && let Some(identity) = &question.identity
@@ -277,6 +288,7 @@ impl ChainReader {
             confirmed,
             rewind,
             more: cursor.number < confirmed.number,
+            watches: mined.len() < question.watched.len(),
             logs,
             cursor,
             mined,
@@ -304,6 +316,9 @@ impl ChainReader {
             {
                 return Ok((*known, (*known != cursor).then_some(*known)));
             }
+        }
+        if !question.all_blocks {
+            return Err(BridgeError::Deeper);
         }
         let beginning = self.beginning().await?;
         Ok((beginning, Some(beginning)))
@@ -340,11 +355,7 @@ impl ChainReader {
         let still = self.block(BlockNumberOrTag::Number(start.number)).await?;
         let linked = still.is_some_and(|block| block.hash == start.hash) || start.hash == B256::ZERO;
         let consistent = logs.iter().all(|log| log.block_number != Some(at) || log.block_hash == Some(end.hash));
-        if linked && consistent {
-            Ok((logs, Cursor { number: at, hash: end.hash }))
-        } else {
-            Err(BridgeError::Moved)
-        }
+        if linked && consistent { Ok((logs, Cursor { number: at, hash: end.hash })) } else { Err(BridgeError::Moved) }
     }
 
     /// Which watched nonces are mined in confirmed blocks. A log of an attempt in a canonical
@@ -362,9 +373,8 @@ impl ChainReader {
                 let tx_hash = log.transaction_hash.filter(|hash| watched.attempts.contains(hash))?;
                 Some(Mined { nonce: watched.nonce, tx_hash, block: log.block_number?, succeeded: true })
             });
-            let by_hint = question.hints.iter().find(|hint| {
-                hint.nonce == watched.nonce && hint.block_hash == confirmed.hash
-            });
+            let by_hint =
+                question.hints.iter().find(|hint| hint.nonce == watched.nonce && hint.block_hash == confirmed.hash);
             match (by_log, by_hint) {
                 (Some(found), _) => mined.push(found),
                 (None, Some(hint)) => mined.push(Mined {
@@ -435,14 +445,6 @@ impl ChainReader {
                 None
             }
         }
-    }
-
-    /// The proofs of a block.
-    ///
-    /// # Errors
-    /// [`EndpointError`].
-    pub async fn proofs(&self, block: B256) -> Result<BlockProofs, EndpointError> {
-        BlockProofs::fetch(self.provider(), block).await
     }
 }
 

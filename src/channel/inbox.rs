@@ -1,6 +1,7 @@
 //! The bridge's side: scanning, claiming, answering, finishing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,11 +12,14 @@ use super::name::{Incoming, ResponseKind, SLOT_REQUEST};
 use super::watch::Watch;
 use super::{BridgeLock, Channel, ChannelError, MESSAGE_BYTES_MAX, read_refusal};
 use crate::atomic_file;
+use crate::crash;
 use crate::crypto::random;
 use crate::schema::{Refusal, RequestId, Rule};
 
-/// Most files that one scan takes; the rest wait for the next one, so that work goes on between.
-pub const SCAN_FILES_MAX: usize = 2_048;
+/// Most files that one scan takes of a directory; the rest wait for the next one, so that work goes on between.
+pub const SCAN_FILES_MAX: usize = 400;
+/// Bytes read after which a scan takes no further file.
+const SCAN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often somebody else's file is moved out of the way of one answer.
 const PUBLISH_ATTEMPTS_MAX: usize = 8;
 
@@ -26,6 +30,8 @@ pub struct Inbox {
     lock_timeout: Duration,
     /// Since when the slot's lock keeps its file from being claimed.
     slot_locked_since: Cell<Option<Instant>>,
+    /// Names of `requests/` that the last look found and no scan has taken yet.
+    backlog: RefCell<VecDeque<OsString>>,
     _lock: BridgeLock,
 }
 
@@ -35,6 +41,9 @@ pub struct Scan {
     pub claimed: Vec<Claimed>,
     /// Names that were there, taken or refused.
     pub seen: usize,
+    /// There was more than one scan takes.
+    pub more: bool,
+    bytes: usize,
     /// What failed; the files it is about are in `claimed/` or where they were.
     pub trouble: Vec<ChannelError>,
 }
@@ -42,7 +51,11 @@ pub struct Scan {
 impl Scan {
     fn take(&mut self, file: Result<Option<Claimed>, ChannelError>) {
         match file {
-            Ok(claimed) => self.claimed.extend(claimed),
+            Ok(claimed) => {
+                let content = claimed.as_ref().and_then(|claimed| claimed.content.as_ref().ok());
+                self.bytes += content.map_or(0, Vec::len);
+                self.claimed.extend(claimed);
+            }
             Err(error) => self.trouble.push(error),
         }
     }
@@ -77,7 +90,13 @@ impl Inbox {
     /// [`ChannelError::BridgeRunning`] where another bridge has it.
     pub fn take(channel: Channel, lock_timeout: Duration) -> Result<Self, ChannelError> {
         let lock = channel.claim_for_bridge()?;
-        Ok(Inbox { channel, lock_timeout, slot_locked_since: Cell::new(None), _lock: lock })
+        Ok(Inbox {
+            channel,
+            lock_timeout,
+            slot_locked_since: Cell::new(None),
+            backlog: RefCell::default(),
+            _lock: lock,
+        })
     }
 
     pub fn channel(&self) -> &Channel {
@@ -93,36 +112,60 @@ impl Inbox {
     }
 
     /// Claims what lies in the inbox now, votes first, by ascending name, at most [`SCAN_FILES_MAX`]
-    /// files of a kind. A file whose name is none of the channel's is quarantined. Trouble with one
-    /// file keeps no other out.
+    /// files of a directory. A file whose name is none of the channel's is quarantined. Trouble
+    /// with one file keeps no other out.
     pub fn claim_new(&self) -> Scan {
         let mut scan = Scan::default();
         if self.channel.root.join(SLOT_REQUEST).symlink_metadata().is_ok() {
             scan.take(self.claim_slot());
         }
-        for dir in [self.channel.votes_dir(), self.channel.requests_dir()] {
-            for name in scan.names(sorted_names(&dir)).into_iter().take(SCAN_FILES_MAX) {
-                let path = dir.join(&name);
-                match name.to_str().and_then(Incoming::parse) {
-                    Some(incoming)
-                        if matches!(incoming, Incoming::Vote { .. }) == (dir == self.channel.votes_dir()) =>
-                    {
-                        scan.take(self.claim(path, incoming));
-                    }
-                    Some(_) | None => scan.take(self.refuse_name(&path)),
-                }
-            }
+        let votes = self.channel.votes_dir();
+        let names = scan.names(sorted_names(&votes));
+        let mut names = VecDeque::from(names);
+        self.claim_some(&votes, &mut names, &mut scan, |incoming| matches!(incoming, Incoming::Vote { .. }));
+        scan.more |= !names.is_empty();
+
+        let requests = self.channel.requests_dir();
+        let mut backlog = self.backlog.borrow_mut();
+        if backlog.is_empty() {
+            backlog.extend(scan.names(sorted_names(&requests)));
+        } else {
+            scan.seen += backlog.len();
         }
+        self.claim_some(&requests, &mut backlog, &mut scan, |incoming| !matches!(incoming, Incoming::Vote { .. }));
+        scan.more |= !backlog.is_empty();
         scan
     }
 
+    fn claim_some(
+        &self,
+        dir: &Path,
+        names: &mut VecDeque<OsString>,
+        scan: &mut Scan,
+        belongs: impl Fn(&Incoming) -> bool,
+    ) {
+        for _ in 0..SCAN_FILES_MAX {
+            if scan.bytes >= SCAN_BYTES_MAX {
+                return;
+            }
+            let Some(name) = names.pop_front() else { return };
+            let path = dir.join(&name);
+            match name.to_str().and_then(Incoming::parse) {
+                Some(incoming) if belongs(&incoming) => scan.take(self.claim(path, incoming)),
+                Some(_) | None => scan.take(self.refuse_name(&path)),
+            }
+        }
+    }
+
     /// Reads again what was claimed and not finished: before a restart, or when something failed.
-    pub fn claimed_before(&self) -> Scan {
+    /// A request that is among `known` is in the journal and waits there, so its file is left alone.
+    pub fn claimed_before(&self, known: &HashSet<RequestId>) -> Scan {
         let mut scan = Scan::default();
         let dir = self.channel.claimed_dir();
         for name in scan.names(sorted_names(&dir)) {
             let path = dir.join(&name);
             match name.to_str().and_then(Incoming::parse) {
+                Some(Incoming::Request(id)) if known.contains(&id) => {}
                 Some(incoming) => scan.take(self.read(path, incoming).map(Some)),
                 None => scan.take(self.refuse_name(&path)),
             }
@@ -152,7 +195,10 @@ impl Inbox {
     /// A claim is a rename. It need not be durable: after a power cut the file is in either place.
     fn claim(&self, from: PathBuf, incoming: Incoming) -> Result<Option<Claimed>, ChannelError> {
         let to = self.channel.claimed_dir().join(incoming.file_name());
-        match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+        crash::point("claim.before");
+        let claimed = renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE);
+        crash::point("claim.after");
+        match claimed {
             Ok(()) => {
                 tracing::debug!(target: "guardrail::channel", file = %self.channel.shown(&from), "claimed");
                 self.read(to, incoming).map(Some)
@@ -207,12 +253,45 @@ impl Inbox {
         atomic_file::remove(&path).map_err(ChannelError::io("remove", &path))
     }
 
+    /// Forgets several claimed files whose work is done; a crash may leave some of them.
+    ///
+    /// # Errors
+    /// [`ChannelError::Io`] with the first that could not be removed; the others are.
+    pub fn finish_all(&self, done: &[Incoming]) -> Result<(), ChannelError> {
+        let dir = self.channel.claimed_dir();
+        let mut failed = Ok(());
+        for incoming in done {
+            let path = dir.join(incoming.file_name());
+            match std::fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => failed = failed.and(Err(ChannelError::io("remove", &path)(error))),
+            }
+        }
+        failed?;
+        atomic_file::sync_dir(&dir).map_err(ChannelError::io("sync", &dir))
+    }
+
+    /// Whether the channel can be written to at all, and how many bytes it has room for.
+    ///
+    /// # Errors
+    /// [`ChannelError::Io`] where it cannot.
+    pub fn room(&self) -> Result<u64, ChannelError> {
+        for dir in [self.channel.responses_dir(), self.channel.claimed_dir(), self.channel.tmp_dir()] {
+            // By the effective user and the mount: a read-only file system says no here as well.
+            rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK)
+                .map_err(|errno| ChannelError::io("write to", &dir)(errno.into()))?;
+        }
+        fs2::available_space(self.channel.root()).map_err(ChannelError::io("measure", self.channel.root()))
+    }
+
     /// Publishes a response. An identical one that is there already is success; one that
     /// differs is not the bridge's, goes to quarantine and keeps no answer out.
     ///
     /// # Errors
     /// [`ChannelError::Io`].
     pub fn publish_response(&self, id: &RequestId, kind: ResponseKind, bytes: &[u8]) -> Result<(), ChannelError> {
+        crash::point("publish.before");
         let name = kind.file_name(id);
         let target = self.channel.responses_dir().join(&name);
         for _ in 0..PUBLISH_ATTEMPTS_MAX {

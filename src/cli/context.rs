@@ -118,15 +118,21 @@ impl Globals {
 
     /// Connects, and sees that something answers.
     pub async fn connect(&self) -> Result<Endpoint, CommandError> {
-        let unreachable = |error: CommandError| {
-            error.hint(format!(
-                "nothing answers at {}; start a node with `guardrail node` or `anvil`, or give --rpc-url",
-                self.rpc_url()
-            ))
-        };
-        let endpoint = Endpoint::connect(self.rpc_url()).await.or_exit(Exit::Unreachable).map_err(unreachable)?;
-        endpoint.provider().get_chain_id().await.or_exit(Exit::Unreachable).map_err(unreachable)?;
+        let endpoint = Endpoint::connect(self.rpc_url())
+            .await
+            .or_exit(Exit::Unreachable)
+            .map_err(|error| self.unreachable(error))?;
+        let asked = endpoint.provider().get_chain_id().await.or_exit(Exit::Unreachable);
+        asked.map_err(|error| self.unreachable(error))?;
         Ok(endpoint)
+    }
+
+    /// Says what to do where nothing answers.
+    pub fn unreachable(&self, error: CommandError) -> CommandError {
+        error.hint(format!(
+            "nothing answers at {}; start a node with `guardrail node` or `anvil`, or give --rpc-url",
+            self.rpc_url()
+        ))
     }
 
     fn deployment_path(&self) -> PathBuf {

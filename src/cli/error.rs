@@ -98,7 +98,7 @@ impl From<crate::bridge::BridgeError> for CommandError {
         use crate::bridge::BridgeError as E;
         use crate::channel::ChannelError;
         match &error {
-            E::Rpc(_) | E::Endpoint(_) => CommandError::new(Exit::Unreachable, error)
+            E::Rpc(_) | E::Endpoint(_) | E::Moved | E::Deeper | E::Disagree { .. } => CommandError::new(Exit::Unreachable, error)
                 .hint("is the node running? start one with `guardrail node` or `anvil`, or give --rpc-url"),
             E::Contract(crate::contract::ContractError::Rpc(_)) => CommandError::new(Exit::Unreachable, error)
                 .hint("is the node running? start one with `guardrail node` or `anvil`, or give --rpc-url"),
@@ -110,8 +110,11 @@ impl From<crate::bridge::BridgeError> for CommandError {
             E::Channel(ChannelError::BridgeRunning { .. }) | E::AccountBusy { .. } => {
                 CommandError::new(Exit::Failed, error).hint("stop the other bridge first")
             }
+            E::Live(crate::bridge::live::LiveError::Busy { .. }) => {
+                CommandError::new(Exit::Failed, error).hint("stop the other bridge first")
+            }
             E::Key(_) | E::Setup(_) | E::JournalVersion { .. } => CommandError::new(Exit::Usage, error),
-            E::Journal(_) | E::Corrupt(_) | E::Channel(_) | E::Refused(_) | E::Illegal(_) | E::Io { .. } => {
+            E::Journal(_) | E::Live(_) | E::Corrupt(_) | E::Channel(_) | E::Refused(_) | E::Illegal(_) | E::Io { .. } => {
                 CommandError::new(Exit::Failed, error)
             }
         }

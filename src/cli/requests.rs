@@ -145,7 +145,7 @@ pub fn votes_so_far(
     let mut votes = BTreeMap::new();
     let journal = globals.journal_path();
     if journal.exists() {
-        votes.extend(crate::bridge::Journal::open_read_only(&journal)?.votes(id)?);
+        votes.extend(crate::bridge::Journal::open_read_only(&journal)?.read().votes(id)?);
     }
     let dir = channel.votes_dir();
     for entry in std::fs::read_dir(&dir)? {

@@ -25,6 +25,8 @@ pub enum EndpointError {
     Timeout,
     #[error("the endpoint does not know block {0}")]
     NoBlock(B256),
+    #[error("the endpoint does not know transaction {0}")]
+    NoTransaction(B256),
     #[error("the endpoint's block {block} contradicts itself: {what}")]
     Inconsistent { block: B256, what: &'static str },
     #[error("the endpoint's answer to statusOf is none of the contract's")]

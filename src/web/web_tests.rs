@@ -1,6 +1,7 @@
 use super::*;
 use crate::bridge::alarms::Alarm;
-use crate::bridge::live::{Circuit, EndpointStatus};
+use crate::bridge::circuit::CircuitState;
+use crate::bridge::live::EndpointStatus;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -62,7 +63,7 @@ async fn health_of(server: &Server) -> (u16, Value) {
 #[tokio::test]
 async fn health_says_what_is_wrong_and_what_to_do() {
     let server = start(Limits::DEFAULT).await;
-    let endpoint = EndpointStatus::new("http://127.0.0.1:8545", Circuit::Closed, 0, None);
+    let endpoint = EndpointStatus::new("http://127.0.0.1:8545", CircuitState::Closed, 0, None);
     server.snapshot.send_modify(|snapshot| snapshot.endpoints = vec![endpoint]);
     let said = server.snapshot.borrow().clone();
     let mut expected = json!({

@@ -16,7 +16,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, B256, Bytes, U40, keccak256};
+use alloy::primitives::aliases::U40;
+use alloy::primitives::{Address, B256, Bytes, keccak256};
 use rusqlite::Connection;
 
 pub use self::reads::Reads;
@@ -278,7 +279,7 @@ impl Journal {
         }
         let began = Instant::now();
         transaction.commit()?;
-        metrics::histogram!("guardrail_journal_commit_seconds").record(began.elapsed().as_secs_f64());
+        super::metrics::journal_commit(began.elapsed());
         Ok(value)
     }
 }

@@ -68,7 +68,10 @@ impl Reads<'_> {
 
     /// Requests in a state that no transaction on the way is about, oldest first.
     pub fn requests_free(&self, state: RequestState, limit: usize) -> Result<Vec<JournalRequest>, BridgeError> {
-        self.requests("WHERE state = ?1 AND busy IS NULL ORDER BY received_at_ms LIMIT ?2", params![state.as_str(), limit as i64])
+        self.requests(
+            "WHERE state = ?1 AND busy IS NULL ORDER BY received_at_ms LIMIT ?2",
+            params![state.as_str(), limit as i64],
+        )
     }
 
     /// Undecided or unconsumed requests whose time has passed, those that expired first first.
@@ -151,9 +154,18 @@ impl Reads<'_> {
 
     /// Ids of requests that have held votes.
     pub fn ids_with_held_votes(&self) -> Result<Vec<AuthorizationId>, BridgeError> {
-        let mut query =
-            self.db.prepare_cached("SELECT DISTINCT authorization_id FROM votes WHERE state = 'held'")?;
+        let mut query = self.db.prepare_cached("SELECT DISTINCT authorization_id FROM votes WHERE state = 'held'")?;
         let rows = query.query_map([], |row| Ok(row.get::<_, SqlId>(0)?.0))?;
+        rows.map(|row| Ok(row?)).collect()
+    }
+
+    /// Of the requests that a nonce was about, those that have held votes.
+    pub fn held_among(&self, nonce: u64) -> Result<Vec<AuthorizationId>, BridgeError> {
+        let mut query = self.db.prepare_cached(
+            "SELECT i.authorization_id FROM items i WHERE i.nonce = ?1 AND EXISTS (
+                 SELECT 1 FROM votes v WHERE v.authorization_id = i.authorization_id AND v.state = 'held')",
+        )?;
+        let rows = query.query_map([nonce as i64], |row| Ok(row.get::<_, SqlId>(0)?.0))?;
         rows.map(|row| Ok(row?)).collect()
     }
 
@@ -340,6 +352,13 @@ impl Reads<'_> {
     pub fn has_nonce(&self, nonce: u64) -> Result<bool, BridgeError> {
         let mut query = self.db.prepare_cached("SELECT 1 FROM nonces WHERE nonce = ?1")?;
         Ok(query.exists([nonce as i64])?)
+    }
+
+    /// What a nonce's transaction does.
+    pub fn kind_of(&self, nonce: u64) -> Result<Option<ItemKind>, BridgeError> {
+        let mut query = self.db.prepare_cached("SELECT kind FROM nonces WHERE nonce = ?1")?;
+        let kind: Option<String> = query.query_row([nonce as i64], |row| row.get(0)).optional()?;
+        Ok(kind.as_deref().and_then(ItemKind::parse))
     }
 
     /// What a nonce's transaction is about.

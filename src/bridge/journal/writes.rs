@@ -65,7 +65,10 @@ impl<'a> Writes<'a> {
 
     /// Remembers that an id was seen, though nothing else of it is held.
     pub fn insert_seen(&self, id: &RequestId, request_hash: Sha256Digest) -> Result<(), BridgeError> {
-        self.run("INSERT INTO seen VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![id.as_str(), SqlDigest(request_hash)])?;
+        self.run(
+            "INSERT INTO seen VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![id.as_str(), SqlDigest(request_hash)],
+        )?;
         Ok(())
     }
 

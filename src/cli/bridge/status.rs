@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::super::context::Globals;
+use super::super::error::{CommandError, Exit, OrExit};
+use super::super::out::outln;
+use crate::bridge::alarms::ActiveAlarm;
+use crate::bridge::journal::Reads;
+use crate::bridge::live::{self, EndpointStatus, HeadStatus};
+use crate::bridge::{BALANCE_KEY, BridgeError, ChainIdentity, Journal};
+use crate::schema::{RequestId, Timestamp};
+
+/// How the bridge of this state directory does: reads its journal, also while it runs
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    running: Option<Running>,
+    chain: Option<ChainIdentity>,
+    states: BTreeMap<&'static str, u64>,
+    /// Requests that the bridge has something to do or to wait for.
+    open: u64,
+    oldest_pending: Option<Oldest>,
+    nonce: Nonce,
+    balance: Option<Balance>,
+    alarms: Vec<ActiveAlarm>,
+    endpoints: Vec<EndpointStatus>,
+    head: Option<HeadStatus>,
+    draining: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Running {
+    pid: u32,
+    since: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct Oldest {
+    request_id: RequestId,
+    age_s: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Nonce {
+    next: Option<u64>,
+    open: Vec<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Balance {
+    wei: String,
+    at: Timestamp,
+    /// Whole lives of requests, at the fee of that moment.
+    pays_for_requests: u64,
+}
+
+pub fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
+    let path = globals.journal_path();
+    if !path.exists() {
+        return Err(CommandError::message(Exit::Usage, format!("there is no journal at {}", path.display()))
+            .hint("start `guardrail bridge` once, or give its --state-dir"));
+    }
+    let journal = Journal::open_read_only(&path)?;
+    let live_path = globals.state_dir().join(live::FILE_NAME);
+    let running = live::is_running(&live_path).or_exit(Exit::Failed)?;
+    let snapshot = if running { live::read(&live_path).or_exit(Exit::Failed)? } else { None };
+    let reads = journal.read();
+    let status = Status {
+        running: snapshot.as_ref().map(|snapshot| Running { pid: snapshot.pid, since: snapshot.since }),
+        chain: ChainIdentity::pinned(&journal)?,
+        states: reads.counts()?.into_iter().map(|(state, count)| (state.as_str(), count)).collect(),
+        open: reads.open_count()?,
+        oldest_pending: reads.oldest_pending()?.map(|(request_id, received_at_ms)| Oldest {
+            request_id,
+            age_s: Timestamp::now().unix_ms().saturating_sub(received_at_ms) / 1000,
+        }),
+        nonce: Nonce {
+            next: reads.highest_nonce()?.map(|nonce| nonce + 1),
+            open: reads.open_nonces()?.iter().map(|open| open.nonce).collect(),
+        },
+        balance: balance(&reads)?,
+        alarms: snapshot.as_ref().map(|snapshot| snapshot.alarms.clone()).unwrap_or_default(),
+        endpoints: snapshot.as_ref().map(|snapshot| snapshot.endpoints.clone()).unwrap_or_default(),
+        head: snapshot.as_ref().and_then(|snapshot| snapshot.head),
+        draining: snapshot.is_some_and(|snapshot| snapshot.draining),
+    };
+    if args.json {
+        outln!("{}", serde_json::to_string_pretty(&status).or_exit(Exit::Failed)?)?;
+    } else {
+        print(&status)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn balance(reads: &Reads<'_>) -> Result<Option<Balance>, BridgeError> {
+    let Some(text) = reads.meta(BALANCE_KEY)? else { return Ok(None) };
+    let corrupt = || BridgeError::Corrupt(format!("balance {text}"));
+    let mut parts = text.split(' ');
+    let (Some(wei), Some(at), Some(lives)) = (parts.next(), parts.next(), parts.next()) else { return Err(corrupt()) };
+    Ok(Some(Balance {
+        wei: wei.to_owned(),
+        at: Timestamp::from_unix_ms(at.parse().map_err(|_| corrupt())?),
+        pays_for_requests: lives.parse().map_err(|_| corrupt())?,
+    }))
+}
+
+fn print(status: &Status) -> Result<(), CommandError> {
+    match &status.running {
+        Some(running) if status.draining => outln!("stopping (process {})", running.pid)?,
+        Some(running) => outln!("running since {} (process {})", running.since, running.pid)?,
+        None => outln!("not running")?,
+    }
+    if let Some(chain) = &status.chain {
+        outln!("contract {} on chain {}", chain.contract, chain.chain_id)?;
+    }
+    for alarm in &status.alarms {
+        outln!("ALARM    {} since {}: {}", alarm.alarm, alarm.since, alarm.detail)?;
+        outln!("         {}", alarm.alarm.next_step())?;
+    }
+    let states: Vec<String> = status
+        .states
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    outln!("requests {}", if states.is_empty() { "none yet".to_owned() } else { states.join(", ") })?;
+    if let Some(oldest) = &status.oldest_pending {
+        outln!("oldest   {} has waited {} s for a decision", oldest.request_id, oldest.age_s)?;
+    }
+    match status.nonce.next {
+        Some(next) if status.nonce.open.is_empty() => outln!("nonce    {next} is next, nothing is on its way")?,
+        Some(next) => outln!("nonce    {next} is next, on their way: {:?}", status.nonce.open)?,
+        None => outln!("nonce    nothing was sent yet")?,
+    }
+    if let Some(balance) = &status.balance {
+        outln!("balance  {} wei at {}, pays for {} requests", balance.wei, balance.at, balance.pays_for_requests)?;
+    }
+    for endpoint in &status.endpoints {
+        let error = endpoint.last_error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        outln!("endpoint {} circuit {}{error}", endpoint.url, endpoint.state.as_str())?;
+    }
+    Ok(())
+}
