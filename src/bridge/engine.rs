@@ -178,6 +178,8 @@ pub(super) struct FileSide {
     pub unpublished: bool,
     /// The last look found nothing to take.
     pub empty: bool,
+    /// Something was refused, so the quarantine may be too long.
+    pub trim: bool,
     pub shown_at: Instant,
 }
 
@@ -349,6 +351,7 @@ impl Bridge {
                 reread_claimed: true,
                 unpublished: true,
                 empty: false,
+                trim: true,
                 shown_at: now,
             },
             needs: BTreeSet::new(),

@@ -108,6 +108,7 @@ impl Bridge {
         let new = self.inbox.claim_new();
         files.extend(new.claimed.into_iter().map(|file| (file, false)));
         failed.extend(new.trouble);
+        self.files.trim |= new.seen > files.len();
         self.files.due = new.more;
         self.files.empty = new.seen == 0;
         self.files.reread_claimed = false;
@@ -341,7 +342,6 @@ impl Bridge {
     /// Moves files as the journal now says.
     fn file(&mut self, files: &[(Claimed, bool)], filed: Vec<Filed>) -> Result<(), BridgeError> {
         let mut done = Vec::new();
-        let mut quarantined = false;
         for ((claimed, _), filed) in files.iter().zip(filed) {
             match filed {
                 Filed::Journalled(id) => {
@@ -366,7 +366,7 @@ impl Bridge {
                 Filed::Quarantine(refusal) => {
                     metrics::refused(refusal.rule);
                     self.inbox.channel().quarantine(&claimed.path, &refusal)?;
-                    quarantined = true;
+                    self.files.trim = true;
                 }
                 Filed::Keep => {}
             }
@@ -376,7 +376,9 @@ impl Bridge {
             self.inbox.finish_all(&done)?;
             crash::point("finish.after");
         }
-        if quarantined && let Err(error) = self.inbox.channel().trim_quarantine() {
+        if std::mem::take(&mut self.files.trim)
+            && let Err(error) = self.inbox.channel().trim_quarantine()
+        {
             tracing::error!(target: "guardrail::bridge", %error, "the quarantine cannot be kept short");
         }
         Ok(())
