@@ -39,6 +39,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// First wait for a transaction on its way; it doubles up to the poll interval.
 pub(super) const SOON: Duration = Duration::from_millis(2);
+/// How soon an answer is tried again whose slot a client holds.
+const SLOT_RETRY: Duration = Duration::from_millis(50);
 /// How long the directories go unread when no event comes, and how often room is measured.
 pub(super) const RESCAN: Duration = Duration::from_secs(2);
 /// How often the balance is asked.
@@ -132,6 +134,8 @@ pub struct Bridge {
     pub(super) asked: BTreeSet<Need>,
     pub(super) probing: bool,
     pub(super) draining: bool,
+    recovered: bool,
+    shown_at: Instant,
     pub(super) backoff: Backoff,
     pub(super) live: LiveStatus,
     pub(super) snapshot: watch::Sender<Snapshot>,
@@ -156,6 +160,8 @@ pub(super) struct ChainSide {
     pub deep: bool,
     pub soon: Duration,
     pub balance_at: Instant,
+    /// The balance that the journal holds, and when it was noted, in Unix milliseconds.
+    pub noted_balance: Option<(alloy::primitives::U256, i64)>,
     pub rebroadcast_at: Instant,
     /// After a certain rejection, or with the ceiling reached, nothing new goes out before.
     pub hold_until: Option<Instant>,
@@ -180,7 +186,6 @@ pub(super) struct FileSide {
     pub empty: bool,
     /// Something was refused, so the quarantine may be too long.
     pub trim: bool,
-    pub shown_at: Instant,
 }
 
 /// A growing pause after trouble.
@@ -286,6 +291,7 @@ impl Bridge {
         let account = AccountLock::take(identity.genesis_hash, requester.address())?;
         let mut journal = Journal::open(journal_path)?;
         identity.pin(&mut journal)?;
+        journal.atomically(|writes| writes.clear_meta(super::health::ENDED_KEY))?;
         pin_account(&mut journal, requester.address())?;
         let reader = ChainReader::new(client.clone(), place, config.chain.confirmations);
         let (epoch, contract_approvers) = reader.epoch().await?;
@@ -339,6 +345,7 @@ impl Bridge {
                 deep: false,
                 soon: SOON,
                 balance_at: now,
+                noted_balance: None,
                 rebroadcast_at: now,
                 hold_until: None,
                 missing: std::collections::BTreeMap::new(),
@@ -352,12 +359,13 @@ impl Bridge {
                 unpublished: true,
                 empty: false,
                 trim: true,
-                shown_at: now,
             },
             needs: BTreeSet::new(),
             asked: BTreeSet::new(),
             probing: false,
             draining: false,
+            recovered: false,
+            shown_at: now,
             backoff: Backoff::new(),
             live,
             snapshot: watch::channel(Snapshot::starting()).0,
@@ -404,30 +412,52 @@ impl Bridge {
         }
     }
 
+    /// Takes up what was open before the start: transactions that may never have left are sent
+    /// again, and what was claimed and not finished is taken.
+    ///
+    /// # Errors
+    /// [`BridgeError`] that waiting does not cure.
+    pub async fn recover(&mut self) -> Result<(), BridgeError> {
+        self.send_open()?;
+        while self.files.reread_claimed {
+            if let Err(error) = self.step(None) {
+                self.trouble(error)?;
+                tokio::time::sleep_until(self.backoff.until.unwrap_or_else(Instant::now)).await;
+            }
+        }
+        let reads = self.journal.read();
+        tracing::info!(target: "guardrail::bridge", unmined = reads.in_flight()?, open = reads.open_count()?, "recovered");
+        self.recovered = true;
+        self.tell(|| Progress::Ready);
+        self.show_now()
+    }
+
     /// Runs until the token is cancelled, or the channel is drained. Trouble that may pass is
     /// waited out.
     ///
     /// # Errors
-    /// [`BridgeError`] that waiting does not cure.
+    /// [`BridgeError`] that waiting does not cure; the journal notes it.
     pub async fn run(&mut self, until: Until, stop: &CancellationToken) -> Result<StopReason, BridgeError> {
+        let ended = self.run_loop(until, stop).await;
+        if let Err(error) = &ended {
+            self.raise_for(error);
+            self.note_end(error);
+        }
+        ended
+    }
+
+    async fn run_loop(&mut self, until: Until, stop: &CancellationToken) -> Result<StopReason, BridgeError> {
         // Watch first, then scan: what comes between is seen twice, never missed.
         let watch = self.inbox.watch()?;
-        self.send_open()?;
+        if !self.recovered {
+            self.recover().await?;
+        }
         let mut deadline = None;
-        let mut ready = false;
         let mut update = None;
         loop {
             let began = Instant::now();
-            match self.step(update.take()) {
-                Ok(()) => {}
-                Err(error) => self.trouble(error)?,
-            }
-            if !ready && !self.files.reread_claimed {
-                ready = true;
-                self.tell(|| Progress::Ready);
-                self.ready()?;
-            }
-            if let Err(error) = self.rebroadcast() {
+            let stepped = self.step(update.take()).and_then(|()| self.rebroadcast());
+            if let Err(error) = stepped {
                 self.trouble(error)?;
             }
             self.ask();
@@ -446,7 +476,6 @@ impl Bridge {
             let wake = self.next_wake(deadline);
             let mut came = None;
             tokio::select! {
-                biased;
                 () = stop.cancelled(), if !self.draining => {
                     tracing::info!(target: "guardrail::bridge", "asked to stop; finishing what is on its way");
                     self.draining = true;
@@ -461,20 +490,17 @@ impl Bridge {
                 () = self.client.new_head() => self.chain.sync_at = Instant::now(),
                 () = tokio::time::sleep_until(wake) => {}
             }
-            if let Some(done) = came {
-                update = self.take_done(done)?;
-                while update.is_none() {
-                    let Ok(done) = self.done.try_recv() else { break };
-                    update = self.take_done(done)?;
+            while let Some(done) = came.take().or_else(|| self.done.try_recv().ok()) {
+                match self.take_done(done) {
+                    Ok(None) => {}
+                    Ok(found) => {
+                        update = found;
+                        break;
+                    }
+                    Err(error) => self.trouble(error)?,
                 }
             }
         }
-    }
-
-    fn ready(&self) -> Result<(), BridgeError> {
-        let reads = self.journal.read();
-        tracing::info!(target: "guardrail::bridge", unmined = reads.in_flight()?, open = reads.open_count()?, "recovered");
-        Ok(())
     }
 
     fn next_wake(&self, deadline: Option<Instant>) -> Instant {
@@ -490,7 +516,7 @@ impl Bridge {
             wake = wake.min(at);
         }
         if self.files.unpublished {
-            wake = wake.min(self.backoff.until.unwrap_or(now + SOON));
+            wake = wake.min(self.backoff.until.unwrap_or(now + SLOT_RETRY));
         }
         wake.max(now)
     }
@@ -504,11 +530,17 @@ impl Bridge {
         let retry_in_ms = self.backoff.grow().as_millis() as u64;
         tracing::error!(target: "guardrail::bridge", %error, retry_in_ms, "trouble; nothing is dropped");
         // What was not written is taken from where it lies again.
-        self.files.reread_claimed = true;
+        self.reread();
         self.files.due = true;
         self.files.unpublished = true;
         self.chain.sync_at = self.backoff.until.unwrap_or_else(Instant::now);
         self.planner.recover(&self.journal.read())
+    }
+
+    /// What was claimed is looked at again, from the first file on.
+    pub(super) fn reread(&mut self) {
+        self.inbox.forget_backlog();
+        self.files.reread_claimed = true;
     }
 
     pub(super) fn may_try(&self) -> bool {
@@ -603,7 +635,6 @@ impl Bridge {
             self.task(async move { Done::Fetched(need, Box::new(need.fetch(client.provider()).await)) });
         }
         if !self.probing
-            && self.chain.sync_at > now
             && let Ok(mut probes) = self.planner.probes(&self.journal.read())
             && let Some(work) = probes.pop()
         {
@@ -664,11 +695,10 @@ impl Bridge {
 
     /// Tells how things stand, now and then: in the live file, to whoever watches, in the metrics.
     fn show(&mut self, now: Instant) {
-        let due = now.duration_since(self.files.shown_at) >= SHOW_INTERVAL;
-        if !due {
+        if now.duration_since(self.shown_at) < SHOW_INTERVAL {
             return;
         }
-        self.files.shown_at = now;
+        self.shown_at = now;
         if let Err(error) = self.show_now() {
             tracing::warn!(target: "guardrail::bridge", %error, "the live status cannot be written");
         }

@@ -17,6 +17,11 @@ const ROOM_BYTES_MIN: u64 = 1024 * 1024;
 const WEI_PER_GWEI: u64 = 1_000_000_000;
 /// Where the journal keeps the balance: wei, Unix milliseconds, whole lives it pays for.
 pub const BALANCE_KEY: &str = "balance";
+/// Where the journal keeps why the bridge ended by itself: Unix milliseconds, the alarm's name or
+/// `-`, the error.
+pub const ENDED_KEY: &str = "ended";
+/// How long a balance that has not changed stands without a new note of it.
+const BALANCE_NOTE_INTERVAL_MS: i64 = 60_000;
 
 impl Bridge {
     pub(super) fn poll_interval(&self) -> std::time::Duration {
@@ -73,7 +78,16 @@ impl Bridge {
         }
         metrics::balance_wei(balance);
         metrics::requests_paid_for(lives);
-        let text = format!("{balance} {} {lives}", Timestamp::now().unix_ms());
+        let now_ms = Timestamp::now().unix_ms();
+        if self
+            .chain
+            .noted_balance
+            .is_some_and(|(known, at_ms)| known == balance && now_ms.saturating_sub(at_ms) < BALANCE_NOTE_INTERVAL_MS)
+        {
+            return;
+        }
+        self.chain.noted_balance = Some((balance, now_ms));
+        let text = format!("{balance} {now_ms} {lives}");
         if let Err(error) = self.journal.atomically(|writes| writes.set_meta(BALANCE_KEY, &text)) {
             tracing::warn!(target: "guardrail::bridge", %error, "the balance is not noted");
         }
@@ -121,6 +135,18 @@ impl Bridge {
         self.snapshot.send_replace(snapshot.clone());
         self.live.write(&snapshot)?;
         Ok(())
+    }
+
+    /// Notes why the bridge ends by itself, for `guardrail bridge status`.
+    pub(super) fn note_end(&mut self, error: &BridgeError) {
+        let alarm = error.alarm().map_or("-", Alarm::as_str);
+        let text = format!("{} {alarm} {error}", Timestamp::now().unix_ms());
+        if let Err(error) = self.journal.atomically(|writes| writes.set_meta(ENDED_KEY, &text)) {
+            tracing::warn!(target: "guardrail::bridge", %error, "the end is not noted");
+        }
+        if let Err(error) = self.show_now() {
+            tracing::warn!(target: "guardrail::bridge", %error, "the live status cannot be written");
+        }
     }
 
     /// Sends what is open again, once a resubmit interval, whatever became of it.

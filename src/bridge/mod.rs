@@ -32,7 +32,7 @@ pub mod sync;
 pub use config::BridgeConfig;
 pub use endpoints::ChainClient;
 pub use engine::{Bridge, BridgeKeys, Progress, StopReason, Until};
-pub use health::BALANCE_KEY;
+pub use health::{BALANCE_KEY, ENDED_KEY};
 pub use identity::ChainIdentity;
 pub use journal::Journal;
 pub use sync::ContractPlace;

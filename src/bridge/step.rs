@@ -102,6 +102,7 @@ impl Bridge {
         if self.files.reread_claimed {
             let known = self.journal.read().open_request_ids()?;
             let before = self.inbox.claimed_before(&known);
+            self.files.reread_claimed = before.more;
             files.extend(before.claimed.into_iter().map(|file| (file, true)));
             failed.extend(before.trouble);
         }
@@ -111,7 +112,6 @@ impl Bridge {
         self.files.trim |= new.seen > files.len();
         self.files.due = new.more;
         self.files.empty = new.seen == 0;
-        self.files.reread_claimed = false;
         if now >= self.files.scan_at {
             self.files.scan_at = now + super::engine::RESCAN;
             self.measure_room();
@@ -186,7 +186,7 @@ impl Bridge {
             }
             Err(error) => {
                 // Nothing of it happened: the files lie in `claimed/`, the chain is read again.
-                self.files.reread_claimed = true;
+                self.reread();
                 self.planner.recover(&self.journal.read())?;
                 Err(error)
             }
@@ -501,7 +501,9 @@ fn apply(
         planner.change_epoch(writes, epoch, contracts)?;
     }
     expire(writes, &update.statuses, outcome)?;
-    writes.advance_cursor(update.cursor)?;
+    if writes.blocks(1)?.first() != Some(&update.cursor) {
+        writes.advance_cursor(update.cursor)?;
+    }
     outcome.moved.extend(applied.moved);
     Ok(())
 }

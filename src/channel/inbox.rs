@@ -32,6 +32,8 @@ pub struct Inbox {
     slot_locked_since: Cell<Option<Instant>>,
     /// Names of `requests/` that the last look found and no scan has taken yet.
     backlog: RefCell<VecDeque<OsString>>,
+    /// The same of `claimed/`, while it is read again.
+    claimed_backlog: RefCell<VecDeque<OsString>>,
     _lock: BridgeLock,
 }
 
@@ -95,6 +97,7 @@ impl Inbox {
             lock_timeout,
             slot_locked_since: Cell::new(None),
             backlog: RefCell::default(),
+            claimed_backlog: RefCell::default(),
             _lock: lock,
         })
     }
@@ -157,12 +160,18 @@ impl Inbox {
         }
     }
 
-    /// Reads again what was claimed and not finished: before a restart, or when something failed.
-    /// A request that is among `known` is in the journal and waits there, so its file is left alone.
+    /// Reads again what was claimed and not finished: before a restart, or when something failed;
+    /// as much as one scan takes, until there is no more. A request that is among `known` is in
+    /// the journal and waits there, so its file is left alone.
     pub fn claimed_before(&self, known: &HashSet<RequestId>) -> Scan {
         let mut scan = Scan::default();
         let dir = self.channel.claimed_dir();
-        for name in scan.names(sorted_names(&dir)) {
+        let mut backlog = self.claimed_backlog.borrow_mut();
+        if backlog.is_empty() {
+            backlog.extend(scan.names(sorted_names(&dir)));
+        }
+        while scan.claimed.len() < SCAN_FILES_MAX && scan.bytes < SCAN_BYTES_MAX {
+            let Some(name) = backlog.pop_front() else { break };
             let path = dir.join(&name);
             match name.to_str().and_then(Incoming::parse) {
                 Some(Incoming::Request(id)) if known.contains(&id) => {}
@@ -170,7 +179,13 @@ impl Inbox {
                 None => scan.take(self.refuse_name(&path)),
             }
         }
+        scan.more = !backlog.is_empty();
         scan
+    }
+
+    /// The next look at `claimed/` begins at its first file.
+    pub fn forget_backlog(&self) {
+        self.claimed_backlog.borrow_mut().clear();
     }
 
     fn refuse_name(&self, path: &Path) -> Result<Option<Claimed>, ChannelError> {

@@ -41,6 +41,11 @@ impl<'a> Writes<'a> {
         Ok(())
     }
 
+    pub fn clear_meta(&self, key: &str) -> Result<(), BridgeError> {
+        self.run("DELETE FROM meta WHERE key = ?1", [key])?;
+        Ok(())
+    }
+
     pub fn insert_request(&self, r: &JournalRequest, bytes: &[u8], received_at_ms: i64) -> Result<(), BridgeError> {
         self.run(
             "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL, 0)",

@@ -73,6 +73,7 @@ async fn serve(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         WebError::Bind { .. } | WebError::Serve(_) | WebError::Metrics(_) => CommandError::new(Exit::Failed, error),
     })?;
     let mut bridge = start(globals, args, config).await?;
+    bridge.recover().await?;
     eprintln!(
         "bridge ready: channel {}, contract {} on chain {}, requester {}",
         globals.channel_dir().display(),

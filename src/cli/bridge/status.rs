@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::super::context::Globals;
 use super::super::error::{CommandError, Exit, OrExit};
 use super::super::out::outln;
-use crate::bridge::alarms::ActiveAlarm;
+use crate::bridge::alarms::{ActiveAlarm, Alarm};
 use crate::bridge::journal::Reads;
 use crate::bridge::live::{self, EndpointStatus, HeadStatus};
-use crate::bridge::{BALANCE_KEY, BridgeError, ChainIdentity, Journal};
+use crate::bridge::{BALANCE_KEY, BridgeError, ChainIdentity, ENDED_KEY, Journal};
 use crate::schema::{RequestId, Timestamp};
 
 /// How the bridge of this state directory does: reads its journal, also while it runs
@@ -22,6 +22,8 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Status {
     running: Option<Running>,
+    /// Why it ended by itself, if that is how it ended.
+    ended: Option<Ended>,
     chain: Option<ChainIdentity>,
     states: BTreeMap<&'static str, u64>,
     /// Requests that the bridge has something to do or to wait for.
@@ -39,6 +41,14 @@ struct Status {
 struct Running {
     pid: u32,
     since: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct Ended {
+    at: Timestamp,
+    why: String,
+    #[serde(skip)]
+    alarm: Option<Alarm>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +82,15 @@ pub fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let running = live::is_running(&live_path).or_exit(Exit::Failed)?;
     let snapshot = if running { live::read(&live_path).or_exit(Exit::Failed)? } else { None };
     let reads = journal.read();
+    let ended = if running { None } else { ended(&reads)? };
+    // What stopped it is still what needs a person.
+    let alarms = match (&snapshot, &ended) {
+        (Some(snapshot), _) => snapshot.alarms.clone(),
+        (None, Some(Ended { at, why, alarm: Some(alarm) })) => {
+            vec![ActiveAlarm { alarm: *alarm, detail: why.clone(), since: *at }]
+        }
+        (None, _) => Vec::new(),
+    };
     let status = Status {
         running: snapshot.as_ref().map(|snapshot| Running { pid: snapshot.pid, since: snapshot.since }),
         chain: ChainIdentity::pinned(&journal)?,
@@ -86,7 +105,8 @@ pub fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
             open: reads.open_nonces()?.iter().map(|open| open.nonce).collect(),
         },
         balance: balance(&reads)?,
-        alarms: snapshot.as_ref().map(|snapshot| snapshot.alarms.clone()).unwrap_or_default(),
+        alarms,
+        ended,
         endpoints: snapshot.as_ref().map(|snapshot| snapshot.endpoints.clone()).unwrap_or_default(),
         head: snapshot.as_ref().and_then(|snapshot| snapshot.head),
         draining: snapshot.is_some_and(|snapshot| snapshot.draining),
@@ -97,6 +117,18 @@ pub fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         print(&status)?;
     }
     Ok(Exit::Done)
+}
+
+fn ended(reads: &Reads<'_>) -> Result<Option<Ended>, BridgeError> {
+    let Some(text) = reads.meta(ENDED_KEY)? else { return Ok(None) };
+    let corrupt = || BridgeError::Corrupt(format!("end {text}"));
+    let mut parts = text.splitn(3, ' ');
+    let (Some(at), Some(alarm), Some(why)) = (parts.next(), parts.next(), parts.next()) else { return Err(corrupt()) };
+    Ok(Some(Ended {
+        at: Timestamp::from_unix_ms(at.parse().map_err(|_| corrupt())?),
+        why: why.to_owned(),
+        alarm: Alarm::ALL.into_iter().find(|known| known.as_str() == alarm),
+    }))
 }
 
 fn balance(reads: &Reads<'_>) -> Result<Option<Balance>, BridgeError> {
@@ -116,6 +148,9 @@ fn print(status: &Status) -> Result<(), CommandError> {
         Some(running) if status.draining => outln!("stopping (process {})", running.pid)?,
         Some(running) => outln!("running since {} (process {})", running.since, running.pid)?,
         None => outln!("not running")?,
+    }
+    if let Some(ended) = &status.ended {
+        outln!("ended    {}: {}", ended.at, ended.why)?;
     }
     if let Some(chain) = &status.chain {
         outln!("contract {} on chain {}", chain.contract, chain.chain_id)?;
