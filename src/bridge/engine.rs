@@ -125,7 +125,7 @@ impl Bridge {
         );
         Ok(Bridge {
             reader: ChainReader::new(provider.clone(), place, config.chain.confirmations),
-            answers: Answers::new(provider.clone(), identity.chain_id, contract, signer),
+            answers: Answers::new(provider.clone(), place.ledger, identity.chain_id, contract, signer),
             config,
             inbox,
             journal,

@@ -14,7 +14,7 @@ use super::journal::{ChainEvent, ChainVote, ItemEvent, Journal, OpenNonce, Write
 use crate::contract::{BatchItemSkipped, VoteSkipped};
 use crate::crypto::abi::{self, ChainStatus};
 use crate::evidence::endpoint;
-use crate::schema::{AuthorizationId, LifecycleEvent, RequestState};
+use crate::schema::{AuthorizationId, LedgerKind, LifecycleEvent, RequestState};
 
 /// Blocks that one `eth_getLogs` covers.
 const LOG_BLOCKS_MAX: u64 = 2_000;
@@ -61,6 +61,8 @@ pub struct ChainReader {
 /// Where a contract is, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractPlace {
+    /// In whose domain votes and responses are signed.
+    pub ledger: LedgerKind,
     pub contract: Address,
     /// No event of it is older than this block.
     pub first_block: u64,
