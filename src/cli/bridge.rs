@@ -1,18 +1,23 @@
 use std::path::PathBuf;
 
 use alloy::providers::Provider;
+use tokio_util::sync::CancellationToken;
 
 use super::context::{Globals, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::mock::{self, MockArgs};
+use super::out::outln;
 use crate::bridge::{Bridge, BridgeKeys, ChainIdentity, ContractPlace, StopReason};
 use crate::channel::{Channel, Inbox};
+use crate::schema::LedgerKind;
 use crate::schema::anchors::DEV_CHAIN_ID;
 use crate::{shutdown, telemetry};
 
 /// Run the bridge between the channel and the chain
 ///
 /// On Anvil's dev chain it deploys the contract where there is none and uses the dev keys;
-/// anywhere else it needs its two keys.
+/// anywhere else it needs its two keys. With --mock-chain it serves an in-memory ledger itself, on the
+/// address of --rpc-url, for as long as it runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The key that sends transactions, 64 hex digits in a file; else $GUARDRAIL_REQUESTER_KEY
@@ -21,12 +26,31 @@ pub struct Args {
     /// The key that signs responses, 64 hex digits in a file; else $GUARDRAIL_SIGNER_KEY
     #[arg(long, value_name = "FILE")]
     pub signer_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub mock: MockArgs,
 }
 
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     globals.ensure_state_dir()?;
     telemetry::init(globals.state_dir(), "bridge", telemetry::Console::Progress)?;
     let stop = shutdown::on_signal()?;
+    match globals.ledger() {
+        LedgerKind::Evm => serve(globals, args, &stop).await,
+        LedgerKind::Mock => {
+            if !globals.bridge_config()?.chain.more_rpc_urls.is_empty() {
+                return Err(CommandError::message(Exit::Usage, "the mock ledger is one endpoint")
+                    .hint("remove chain.more_rpc_urls from bridge_config.yaml, or leave --mock-chain out"));
+            }
+            let (ledger, globals) = mock::start(globals, &args.mock).await?;
+            outln!("{}", ledger.url())?;
+            let served = serve(&globals, args, &stop).await;
+            ledger.stop().await;
+            served
+        }
+    }
+}
+
+async fn serve(globals: &Globals, args: &Args, stop: &CancellationToken) -> Result<Exit, CommandError> {
     let config = globals.bridge_config()?;
     let channel = Channel::open_shared(globals.channel_dir(), config.channel.sharing())?;
     let inbox = Inbox::take(channel, std::time::Duration::from_secs(config.channel.lock_timeout_s))
@@ -51,15 +75,17 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     // Before anything is deployed or written: a journal of another chain stops it here.
     ChainIdentity::check_chain(&globals.journal_path(), &provider).await?;
     let located = globals.locate_or_deploy(&provider, config.chain.contract.map(|address| address.0)).await?;
-    let place = ContractPlace { contract: located.contract, first_block: located.from_block };
+    let ledger = globals.ledger();
+    let place = ContractPlace { ledger, contract: located.contract, first_block: located.from_block };
     let mut bridge = Bridge::start(config, keys, inbox, &globals.journal_path(), provider, place).await?;
+    let label = if ledger.is_mock() { format!("{} at {}, ", mock::LABEL, globals.rpc_url()) } else { String::new() };
     eprintln!(
-        "bridge ready: channel {}, contract {} on chain {chain_id}, requester {}",
+        "bridge ready: {label}channel {}, contract {} on chain {chain_id}, requester {}",
         globals.channel_dir().display(),
         located.contract,
         bridge.requester()
     );
-    match bridge.run(&stop).await? {
+    match bridge.run(stop).await? {
         StopReason::Asked => {
             eprintln!("bridge stopped; what is in hand is in the journal");
             Ok(Exit::Done)
