@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod evidence;
 pub mod graph;
 pub mod llm;
+pub mod mock;
 pub mod node;
 pub mod risk;
 pub mod schema;

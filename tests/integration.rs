@@ -9,6 +9,7 @@ mod bridge_life;
 mod demo_scenario;
 mod inbox;
 mod layering;
+mod ledger_conformance;
 mod node_life;
 mod support;
 mod vectors;

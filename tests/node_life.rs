@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use guardrail::channel::ResponseKind;
 use guardrail::evidence::VerifiedDecision;
-use guardrail::schema::Timestamp;
+use guardrail::schema::{LedgerKind, Timestamp};
 
 use crate::support::{Anvil, BIN, Process, World, deployment, project};
 
@@ -35,7 +35,7 @@ fn node(dir: &Path) -> Anvil {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chain_the_contract_and_the_journal_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World { anvil: node(dir.path()), dir };
+    let mut world = World { anvil: node(dir.path()), dir, ledger: LedgerKind::Evm };
     let (anchors, audit, first, response) = {
         let mut bridge = world.bridge();
         let request = deployment();

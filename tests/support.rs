@@ -15,8 +15,8 @@ use guardrail::crypto::{self, SigningKey};
 use guardrail::evidence::{Endpoint, Verifier};
 use guardrail::schema::request::RequestFields;
 use guardrail::schema::{
-    AuthRequest, AuthResponse, AuthorizationId, EstimatedImpact, RequestId, RiskScore, Sha256Digest, Timestamp,
-    TrustAnchors,
+    AuthRequest, AuthResponse, AuthorizationId, EstimatedImpact, LedgerKind, RequestId, RiskScore, Sha256Digest,
+    Timestamp, TrustAnchors,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -91,13 +91,29 @@ impl Anvil {
 
 /// A set-up of its own: directories, chain, and the commands that work on them.
 pub struct World {
+    /// On the mock ledger this is the bridge, which serves it.
     pub anvil: Anvil,
     pub dir: TempDir,
+    pub ledger: LedgerKind,
 }
 
 impl World {
     pub fn new() -> World {
-        World { anvil: Anvil::start(), dir: tempfile::tempdir().unwrap() }
+        World { anvil: Anvil::start(), dir: tempfile::tempdir().unwrap(), ledger: LedgerKind::Evm }
+    }
+
+    /// A set-up on the mock ledger, whose bridge finds `before` done in its channel.
+    pub fn mock(environment: &[(&str, &str)], before: impl FnOnce(&Channel)) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        before(&Channel::open(&dir.path().join("channel")).unwrap());
+        let anvil = mock_bridge(dir.path(), "http://127.0.0.1:0", environment);
+        World { anvil, dir, ledger: LedgerKind::Mock }
+    }
+
+    /// Kills the mock ledger with its bridge and starts another in its place.
+    pub fn restart_mock(&mut self) {
+        self.anvil.process.kill();
+        self.anvil = mock_bridge(self.dir.path(), &self.anvil.url, &[]);
     }
 
     /// A set-up whose chain and bridge have just come up, and the bridge.
@@ -116,16 +132,7 @@ impl World {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BIN);
-        command
-            .args(arguments)
-            .current_dir(project())
-            .env("GUARDRAIL_CHANNEL", self.path("channel"))
-            .env("GUARDRAIL_STATE_DIR", self.path("state"))
-            .env("GUARDRAIL_RPC_URL", &self.anvil.url)
-            .env("GUARDRAIL_LOCK_DIR", self.path("locks"))
-            .stdin(Stdio::null());
-        command
+        command_in(self.dir.path(), &self.anvil.url, self.ledger, arguments)
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
@@ -198,16 +205,8 @@ impl World {
         let mut command = self.command(&["bridge"]);
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
-        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        for line in lines.by_ref().map(Result::unwrap) {
-            if line.starts_with("bridge ready") {
-                std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-                return process;
-            }
-            seen.push(line);
-        }
-        panic!("the bridge ended before it was ready:\n{}", seen.join("\n"));
+        ready(&mut process);
+        process
     }
 
     pub fn anchors(&self) -> TrustAnchors {
@@ -216,7 +215,7 @@ impl World {
 
     pub async fn verifier(&self) -> Verifier {
         let endpoint = Endpoint::connect(&self.anvil.url).await.unwrap();
-        Verifier::new(self.anchors(), Some(endpoint)).unwrap()
+        Verifier::for_ledger(self.ledger, self.anchors(), Some(endpoint)).unwrap()
     }
 
     /// Waits for a response of the bridge and parses it; the file stays.
@@ -270,6 +269,46 @@ impl World {
             self.quarantined().contains(&(file.to_owned(), rule.to_owned())).then_some(())
         });
     }
+}
+
+/// This program in a set-up's directories.
+fn command_in(dir: &Path, url: &str, ledger: LedgerKind, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BIN);
+    command
+        .args(arguments)
+        .current_dir(project())
+        .env("GUARDRAIL_CHANNEL", dir.join("channel"))
+        .env("GUARDRAIL_STATE_DIR", dir.join("state"))
+        .env("GUARDRAIL_RPC_URL", url)
+        .env("GUARDRAIL_MOCK_CHAIN", ledger.is_mock().to_string())
+        .env("GUARDRAIL_LOCK_DIR", dir.join("locks"))
+        .stdin(Stdio::null());
+    command
+}
+
+/// Waits until a bridge says that it is ready, and reads on.
+fn ready(bridge: &mut Process) {
+    let mut lines = BufReader::new(bridge.0.stderr.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    for line in lines.by_ref().map(Result::unwrap) {
+        if line.starts_with("bridge ready") {
+            std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
+            return;
+        }
+        seen.push(line);
+    }
+    panic!("the bridge ended before it was ready:\n{}", seen.join("\n"));
+}
+
+/// A bridge that serves a quick mock ledger; its first line of data says where.
+fn mock_bridge(dir: &Path, url: &str, environment: &[(&str, &str)]) -> Anvil {
+    let mut command = command_in(dir, url, LedgerKind::Mock, &["bridge"]);
+    command.env("GUARDRAIL_MOCK_CONFIRM_MS", "50").envs(environment.iter().copied());
+    let mut process = Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let stdout = process.0.stdout.take().unwrap();
+    ready(&mut process);
+    let url = BufReader::new(stdout).lines().next().unwrap().unwrap();
+    Anvil { process, url }
 }
 
 /// A running `guardrail run --json`, and what it told so far.

@@ -21,8 +21,8 @@ use crate::crypto::{self, SigningDomain, SigningKey, abi};
 use crate::evidence::verify::{CANCELLED, EXPIRED, REFUSED};
 use crate::evidence::{BlockProofs, EndpointError};
 use crate::schema::{
-    AuthResponse, AuthorizationId, Decision, Evidence, EvidenceVote, Refusal, RequestId, RequestState, Sha256Digest,
-    Timestamp, VoteProof,
+    AuthResponse, AuthorizationId, Decision, Evidence, EvidenceVote, LedgerKind, Refusal, RequestId, RequestState,
+    Sha256Digest, Timestamp, VoteProof,
 };
 
 /// Blocks whose proofs are kept: neighbours in a batch share one.
@@ -113,8 +113,8 @@ impl Draft {
 }
 
 impl Answers {
-    pub fn new(chain_id: u64, contract: Address, signer: SigningKey) -> Self {
-        let domain = SigningDomain::new(chain_id, contract);
+    pub fn new(ledger: LedgerKind, chain_id: u64, contract: Address, signer: SigningKey) -> Self {
+        let domain = SigningDomain::of(ledger, chain_id, contract);
         Answers { chain_id, contract, domain, signer, blocks: VecDeque::new(), transactions: VecDeque::new() }
     }
 

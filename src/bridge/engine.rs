@@ -325,7 +325,7 @@ impl Bridge {
         });
         let now = Instant::now();
         Ok(Bridge {
-            answers: Answers::new(identity.chain_id, contract, signer),
+            answers: Answers::new(place.ledger, identity.chain_id, contract, signer),
             config,
             inbox,
             journal,

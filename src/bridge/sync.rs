@@ -21,8 +21,8 @@ use super::journal::{Cursor, ItemKind};
 use crate::contract;
 use crate::crypto::abi::ChainStatus;
 use crate::evidence::{BlockProofs, endpoint};
-use crate::schema::AuthorizationId;
 use crate::schema::anchors::EpochAnchors;
+use crate::schema::{AuthorizationId, LedgerKind};
 
 /// Blocks that one `eth_getLogs` covers: fewer where they are full, more where they are empty.
 const PAGE_BLOCKS_MIN: u64 = 4;
@@ -59,6 +59,8 @@ impl From<&Header> for Head {
 /// Where the contract is, and from which block on it can have logged anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractPlace {
+    /// In whose domain votes and responses are signed.
+    pub ledger: LedgerKind,
     pub contract: Address,
     pub first_block: u64,
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::context::{Globals, Located, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use super::{requests, transact};
 use crate::contract::admin::{self, Act};
@@ -86,7 +87,7 @@ pub struct CancelArgs {
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let (provider, located, chain_id) = requests::open(globals).await?;
     let act = match &args.command {
-        AdminCommand::Show { json } => return show(&provider, located, *json).await,
+        AdminCommand::Show { json } => return show(globals, &provider, located, *json).await,
         AdminCommand::SetApprover { address, role } => {
             if role_number(role) == 0 {
                 return Err(CommandError::message(Exit::Usage, format!("there is no role {role:?}"))
@@ -142,7 +143,8 @@ fn key(args: &AdminKey, chain_id: u64) -> Result<SigningKey, CommandError> {
     })
 }
 
-async fn show(provider: &RootProvider, located: Located, json: bool) -> Result<Exit, CommandError> {
+async fn show(globals: &Globals, provider: &RootProvider, located: Located, json: bool) -> Result<Exit, CommandError> {
+    let ledger = globals.ledger();
     let who = admin::read(provider, located.contract).await.or_exit(Exit::Unreachable)?;
     let epoch = contract::read_epoch(provider, located.contract).await.or_exit(Exit::Unreachable)?;
     let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
@@ -150,16 +152,17 @@ async fn show(provider: &RootProvider, located: Located, json: bool) -> Result<E
     if json {
         outln!(
             "{}",
-            json!({"chain_id": chain_id, "contract": located.contract.to_checksum(None), "admin": who.admin.to_checksum(None),
+            json!({"ledger": ledger, "chain_id": chain_id, "contract": located.contract.to_checksum(None), "admin": who.admin.to_checksum(None),
                 "pending_admin": pending, "paused": who.paused, "epoch": epoch})
         )?;
         return Ok(Exit::Done);
     }
     outln!(
-        "contract   {} on chain {chain_id}, epoch {}{}",
+        "contract   {} on chain {chain_id}, epoch {}{}{}",
         located.contract,
         epoch.epoch,
-        if who.paused { ", PAUSED" } else { "" }
+        if who.paused { ", PAUSED" } else { "" },
+        mock::suffix(ledger)
     )?;
     outln!("admin      {}{}", who.admin, pending.map(|to| format!(", transferring to {to}")).unwrap_or_default())?;
     for approver in &epoch.approvers {

@@ -4,13 +4,14 @@ use alloy::providers::{Provider, RootProvider};
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use super::requests;
 use crate::atomic_file;
 use crate::contract;
 use crate::evidence::Endpoint;
-use crate::schema::TrustAnchors;
 use crate::schema::anchors::DEV_CHAIN_ID;
+use crate::schema::{LedgerKind, TrustAnchors};
 
 /// Trust anchors: what a verifier pins about a chain
 #[derive(Debug, clap::Args)]
@@ -49,8 +50,11 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
             .await
             .map_err(crate::bridge::BridgeError::from)?;
             anchors.validate().or_exit(Exit::Failed)?;
-            let text =
-                if *json { serde_json::to_string_pretty(&anchors).or_exit(Exit::Failed)? } else { to_yaml(&anchors)? };
+            let text = if *json {
+                serde_json::to_string_pretty(&anchors).or_exit(Exit::Failed)?
+            } else {
+                to_yaml(globals.ledger(), &anchors)?
+            };
             match write {
                 None => outln!("{}", text.trim_end())?,
                 Some(path) => {
@@ -68,9 +72,13 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     }
 }
 
-/// The anchors as YAML, as PROTOCOL section 9 shows them.
-pub fn to_yaml(anchors: &TrustAnchors) -> Result<String, CommandError> {
-    serde_saphyr::to_string(anchors).or_exit(Exit::Failed)
+/// The anchors as YAML, as PROTOCOL section 9 shows them; those of the mock ledger with a comment for the reader.
+pub fn to_yaml(ledger: LedgerKind, anchors: &TrustAnchors) -> Result<String, CommandError> {
+    let comment = match ledger {
+        LedgerKind::Evm => "",
+        LedgerKind::Mock => "# MOCK LEDGER: of no chain. They verify nothing without --mock-chain.\n",
+    };
+    Ok(format!("{comment}{}", serde_saphyr::to_string(anchors).or_exit(Exit::Failed)?))
 }
 
 fn write_anchors(globals: &Globals, path: &Path, text: &str) -> Result<(), CommandError> {
@@ -126,7 +134,12 @@ pub async fn pinned_or_dev(globals: &Globals, path: &Path, endpoint: &Endpoint) 
     )
     .await
     .map_err(crate::bridge::BridgeError::from)?;
-    write_anchors(globals, path, &to_yaml(&anchors)?)?;
-    eprintln!("dev chain: trust anchors of contract {} pinned at first use in {}", anchors.contract, path.display());
+    write_anchors(globals, path, &to_yaml(globals.ledger(), &anchors)?)?;
+    eprintln!(
+        "dev chain: trust anchors of contract {} pinned at first use in {}{}",
+        anchors.contract,
+        path.display(),
+        mock::suffix(globals.ledger())
+    );
     Ok(anchors)
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use super::pending::printable;
 use super::requests;
@@ -21,6 +22,7 @@ pub struct Args {
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let (provider, located, chain_id) = requests::open(globals).await?;
     let logs = requests::logs(&provider, located, None).await?;
+    let ledger = globals.ledger();
     let mut shown = 0usize;
     for log in &logs {
         let Some((event, id, detail)) = read(log)? else { continue };
@@ -30,13 +32,13 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         if args.json {
             outln!(
                 "{}",
-                json!({"block": block, "transaction": tx, "event": event, "authorization_id": id, "detail": detail})
+                json!({"ledger": ledger, "block": block, "transaction": tx, "event": event, "authorization_id": id, "detail": detail})
             )?;
         } else {
-            outln!("{block:>6}  {tx}  {event:<24}  {id}  {}", line(&detail))?;
+            outln!("{block:>6}  {tx}  {event:<24}  {id}  {}{}", line(&detail), mock::suffix(ledger))?;
         }
     }
-    eprintln!("{shown} events of contract {} on chain {chain_id}", located.contract);
+    eprintln!("{shown} events of contract {} on chain {chain_id}{}", located.contract, mock::suffix(ledger));
     eprintln!(
         "check with: cast logs --from-block {} --address {} --rpc-url {}",
         located.from_block,

@@ -13,8 +13,9 @@ use crate::channel::Channel;
 use crate::contract::{self, Setup};
 use crate::crypto::SigningKey;
 use crate::evidence::Endpoint;
+use crate::mock;
 use crate::schema::anchors::{ApproverAnchor, BridgeAnchor, DEV_CHAIN_ID, TrustAnchors};
-use crate::schema::hex;
+use crate::schema::{LedgerKind, hex};
 
 /// Options of every command; each is also an environment variable.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +39,15 @@ pub struct Globals {
     /// Everything a process keeps: journal, checkpoints, evidence, logs [default: .guardrail]
     #[arg(long, global = true, help_heading = "Global options", env = "GUARDRAIL_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Work with the in-memory mock ledger, which `guardrail bridge --mock-chain` serves: no node, and no proof of anything
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "GUARDRAIL_MOCK_CHAIN",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub mock_chain: bool,
 }
 
 /// On Anvil's dev chain: who is who (README).
@@ -45,6 +55,8 @@ pub mod dev {
     pub const REQUESTER: usize = 0;
     pub const OPERATIONS: [usize; 2] = [1, 3];
     pub const SECURITY: [usize; 1] = [2];
+    /// The order in which approvers are asked where the fewest are to settle a request.
+    pub const APPROVERS: [usize; 3] = [OPERATIONS[0], SECURITY[0], OPERATIONS[1]];
     pub const ADMIN: usize = 8;
     pub const SIGNER: usize = 9;
 }
@@ -75,7 +87,13 @@ impl Globals {
             path.map(|path| format!(" --{name} {}", path.display())).unwrap_or_default()
         };
         let url = self.rpc_url.as_ref().map(|url| format!(" --rpc-url {url}")).unwrap_or_default();
-        format!("{}{}{url}", dir("channel", &self.channel), dir("state-dir", &self.state_dir))
+        let mock = if self.mock_chain { " --mock-chain" } else { "" };
+        format!("{}{}{url}{mock}", dir("channel", &self.channel), dir("state-dir", &self.state_dir))
+    }
+
+    /// The kind of ledger that the flag names.
+    pub fn ledger(&self) -> LedgerKind {
+        if self.mock_chain { LedgerKind::Mock } else { LedgerKind::Evm }
     }
 
     pub fn channel_dir(&self) -> &Path {
@@ -116,7 +134,7 @@ impl Globals {
         self.state_dir().join("journal.sqlite")
     }
 
-    /// Connects, and sees that something answers.
+    /// Connects, and sees that what answers is the kind of ledger that the flag names.
     pub async fn connect(&self) -> Result<Endpoint, CommandError> {
         let endpoint = Endpoint::connect(self.rpc_url())
             .await
@@ -124,15 +142,44 @@ impl Globals {
             .map_err(|error| self.unreachable(error))?;
         let asked = endpoint.provider().get_chain_id().await.or_exit(Exit::Unreachable);
         asked.map_err(|error| self.unreachable(error))?;
+        self.check_ledger(endpoint.provider()).await?;
         Ok(endpoint)
     }
 
     /// Says what to do where nothing answers.
     pub fn unreachable(&self, error: CommandError) -> CommandError {
-        error.hint(format!(
-            "nothing answers at {}; start a node with `guardrail node` or `anvil`, or give --rpc-url",
-            self.rpc_url()
-        ))
+        let start = match self.ledger() {
+            LedgerKind::Evm => "start a node with `guardrail node` or `anvil`",
+            LedgerKind::Mock => "start the mock ledger with `guardrail bridge --mock-chain`",
+        };
+        error.hint(format!("nothing answers at {}; {start}, or give --rpc-url", self.rpc_url()))
+    }
+
+    /// Refuses a mock ledger where none was asked for, and anything else where one was.
+    pub async fn check_ledger(&self, provider: &RootProvider) -> Result<(), CommandError> {
+        let url = self.rpc_url();
+        let version = provider.get_client_version().await;
+        match (self.ledger(), version) {
+            (LedgerKind::Mock, Ok(version)) if mock::is_mock_client(&version) => {
+                super::mock::banner();
+                Ok(())
+            }
+            (LedgerKind::Mock, Ok(version)) => {
+                let text = format!("{url} is no mock ledger: it says {version:?}");
+                Err(CommandError::message(Exit::Unverified, text)
+                    .hint("leave --mock-chain (or GUARDRAIL_MOCK_CHAIN) out to work with a chain"))
+            }
+            (LedgerKind::Mock, Err(error)) => Err(CommandError::new(Exit::Unverified, error).hint(format!(
+                "{url} does not say that it is a mock ledger; leave --mock-chain out to work with a chain"
+            ))),
+            (LedgerKind::Evm, Ok(version)) if mock::is_mock_client(&version) => {
+                let text = format!("{url} is a mock ledger, which proves nothing: it says {version:?}");
+                Err(CommandError::message(Exit::Unverified, text)
+                    .hint("to work with it all the same, give --mock-chain; for a chain give its --rpc-url"))
+            }
+            // A chain need not say what it runs, and a mock that hid would fail every verification.
+            (LedgerKind::Evm, Ok(_) | Err(_)) => Ok(()),
+        }
     }
 
     fn deployment_path(&self) -> PathBuf {
@@ -156,6 +203,14 @@ impl Globals {
         provider: &RootProvider,
         configured: Option<Address>,
     ) -> Result<Option<Located>, CommandError> {
+        match self.ledger() {
+            LedgerKind::Evm => {}
+            // It has one contract; what is configured or deployed is of a chain.
+            LedgerKind::Mock => {
+                contract::check_code(provider, mock::CONTRACT).await.map_err(crate::bridge::BridgeError::from)?;
+                return Ok(Some(Located { contract: mock::CONTRACT, from_block: 0 }));
+            }
+        }
         if let Some(contract) = configured {
             contract::check_code(provider, contract).await.map_err(crate::bridge::BridgeError::from)?;
             return Ok(Some(Located { contract, from_block: 0 }));

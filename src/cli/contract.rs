@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use crate::contract::artifact::{Artifact, ArtifactError};
 
@@ -66,11 +67,15 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
             let code = provider.get_code_at(address).await.or_exit(Exit::Unreachable)?;
             let same = artifact.is_code(&code).map_err(artifact_error)?;
             if *json {
-                outln!("{}", json!({"address": address, "code_bytes": code.len(), "matches_source": same}))?;
+                outln!(
+                    "{}",
+                    json!({"ledger": globals.ledger(), "address": address, "code_bytes": code.len(), "matches_source": same})
+                )?;
             } else if same {
                 outln!(
-                    "{address}: the deployed code is what the sources give ({} bytes, immutables aside)",
-                    code.len()
+                    "{address}: the deployed code is what the sources give ({} bytes, immutables aside){}",
+                    code.len(),
+                    mock::suffix(globals.ledger())
                 )?;
             }
             if same {

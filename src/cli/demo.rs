@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Globals, Located};
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use super::pending::describe;
 use super::requests::{self, OnChain};
@@ -19,17 +20,18 @@ use super::vote;
 use super::{audit, node};
 use crate::contract;
 use crate::crypto::abi;
-use crate::node::{NodeConfig, find_tool};
-use crate::schema::Timestamp;
+use crate::node::{Node, NodeConfig, find_tool};
 use crate::schema::anchors::DEV_CHAIN_ID;
 use crate::schema::message::Note;
+use crate::schema::{LedgerKind, Timestamp};
 use crate::{shutdown, telemetry};
 
 /// Watch an agent fix a bug, be stopped at the deployment, be approved on a real chain, and go on
 ///
 /// Starts Anvil, the contract, the bridge and the agent on one screen, on a fresh copy of the
 /// sample service. On a terminal it asks you to approve; without one, or with --auto-approve,
-/// the approvers' dev keys sign after a visible delay.
+/// the approvers' dev keys sign after a visible delay. With --mock-chain it plays on the in-memory
+/// ledger instead of a chain, without Anvil.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not ask: sign with the approvers' dev keys after a visible delay
@@ -66,7 +68,38 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let stage = Stage::prepare(globals, args).await?;
     telemetry::init(stage.globals.state_dir(), "demo", telemetry::Console::Quiet)?;
     let paint = Paint::for_stderr();
-    say(paint, "1/4  the chain");
+    let (node, globals) = match globals.ledger() {
+        LedgerKind::Evm => {
+            say(paint, "1/4  the chain");
+            let node = start_node(&stage, args).await?;
+            let url = node.url().to_owned();
+            (Some(node), Globals { rpc_url: Some(url), ..stage.globals.clone() })
+        }
+        LedgerKind::Mock => {
+            say(paint, "1/4  no chain: the mock ledger, which the bridge serves");
+            mock::banner();
+            (None, Globals { rpc_url: Some(free_mock_url()), ..stage.globals.clone() })
+        }
+    };
+
+    say(paint, "2/4  the contract and the bridge");
+    let (mut bridge, globals) = start_bridge(&globals, &stage, paint).await?;
+    let played = play(&globals, args, &stage, paint, &stop).await;
+
+    // What was started is stopped in any case; the play's own error is the one to report.
+    let stopped = stop_child(&mut bridge).await;
+    let node_stopped = match node {
+        Some(node) => node.stop().await.or_exit(Exit::Failed),
+        None => Ok(()),
+    };
+    let exit = played?;
+    stopped?;
+    node_stopped?;
+    eprintln!("     everything of this run is kept in {}", stage.root.display());
+    Ok(exit)
+}
+
+async fn start_node(stage: &Stage, args: &Args) -> Result<Node, CommandError> {
     let mut config = NodeConfig::load(&args.node_file).or_exit(Exit::Usage)?;
     if config.chain_id != DEV_CHAIN_ID {
         return Err(CommandError::message(
@@ -80,21 +113,15 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         config.port = 0;
     }
     let node = node::start(&stage.globals, &config, &args.contracts).await?;
-    let globals = Globals { rpc_url: Some(node.url().to_owned()), ..stage.globals.clone() };
     eprintln!("     Anvil at {}, chain id {}, process {}", node.url(), config.chain_id, node.pid().unwrap_or_default());
+    Ok(node)
+}
 
-    say(paint, "2/4  the contract and the bridge");
-    let mut bridge = start_bridge(&globals).await?;
-    let played = play(&globals, args, &stage, paint, &stop).await;
-
-    // What was started is stopped in any case; the play's own error is the one to report.
-    let stopped = stop_child(&mut bridge).await;
-    let node_stopped = node.stop().await.or_exit(Exit::Failed);
-    let exit = played?;
-    stopped?;
-    node_stopped?;
-    eprintln!("     everything of this run is kept in {}", stage.root.display());
-    Ok(exit)
+/// Where a mock ledger can listen: the usual port, or any free one.
+fn free_mock_url() -> String {
+    let port =
+        if std::net::TcpListener::bind(("127.0.0.1", mock::DEFAULT_PORT)).is_ok() { mock::DEFAULT_PORT } else { 0 };
+    format!("http://127.0.0.1:{port}")
 }
 
 /// The directories of one demo: nothing of an earlier one is touched.
@@ -124,6 +151,7 @@ impl Stage {
             channel: Some(root.join("channel")),
             rpc_url: None,
             state_dir: Some(root.join("state")),
+            mock_chain: globals.mock_chain,
         };
         Ok(Stage { workspace: root.join("workspace"), root, globals })
     }
@@ -165,7 +193,7 @@ async fn play(
             }
         };
     }
-    say(paint, "4/4  what the chain says");
+    say(paint, if globals.mock_chain { "4/4  what the mock ledger says" } else { "4/4  what the chain says" });
     cast_logs(globals, args, endpoint.provider(), located).await?;
     audit::run(globals, &audit::Args { json: false }).await?;
     Ok(last)
@@ -196,7 +224,13 @@ async fn judge_when_asked(
     let channel = globals.open_channel()?;
     let request = found.read_request(&channel)?;
     let epoch = contract::read_epoch(provider, located.contract).await.or_exit(Exit::Unreachable)?;
-    eprintln!("\n{}\n{}\n", paint.attention("An approver sees:"), describe(&found, &request, &epoch));
+    let ledger = globals.ledger();
+    eprintln!(
+        "\n{}\n{}{}\n",
+        paint.attention("An approver sees:"),
+        mock::heading(ledger),
+        describe(&found, &request, &epoch)
+    );
     let approve = if args.auto_approve || !std::io::stdin().is_terminal() {
         eprintln!("no one is asked: Anvil's public dev keys of the approvers sign in {READING_TIME_S} s");
         for left in (1..=READING_TIME_S).rev() {
@@ -214,8 +248,8 @@ async fn judge_when_asked(
     let note: Note = if approve { "" } else { "denied at the demo's terminal" }
         .parse()
         .map_err(|e| CommandError::message(Exit::Failed, e))?;
-    let ballot =
-        vote::Ballot { chain_id: DEV_CHAIN_ID, located, found: &found, request: &request, approve, note: &note };
+    let chain_id = DEV_CHAIN_ID;
+    let ballot = vote::Ballot { ledger, chain_id, located, found: &found, request: &request, approve, note: &note };
     for key in keys {
         channel.publish_vote(&ballot.sign(&key)?)?;
         let role = epoch.role_of(key.address()).unwrap_or("no role");
@@ -244,9 +278,18 @@ async fn ask() -> Result<bool, CommandError> {
     }
 }
 
-async fn start_bridge(globals: &Globals) -> Result<Child, CommandError> {
-    let mut child = guardrail(globals, &["bridge"])?.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let Some(stderr) = child.stderr.take() else {
+/// Starts the bridge, and says where its ledger is.
+async fn start_bridge(globals: &Globals, stage: &Stage, paint: Paint) -> Result<(Child, Globals), CommandError> {
+    let mut command = guardrail(globals, &["bridge"])?;
+    match globals.ledger() {
+        LedgerKind::Evm => {}
+        LedgerKind::Mock => {
+            // The ledger is this demo's alone, so its account is locked for no one else. Who approves, the demo says.
+            command.args(["--mock-approve", "on-request"]).env("GUARDRAIL_LOCK_DIR", stage.root.join("locks"));
+        }
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(CommandError::message(Exit::Failed, "the bridge has no output to read"));
     };
     let mut lines = BufReader::new(stderr).lines();
@@ -266,8 +309,20 @@ async fn start_bridge(globals: &Globals) -> Result<Child, CommandError> {
         Err(_) => return Err(CommandError::message(Exit::Failed, "the bridge did not become ready")),
     }
     // Read to the end, so that the bridge never waits for a full pipe; its log file has it all.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    Ok(child)
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some(transaction) = line.strip_prefix("MOCK ") {
+                eprintln!("{} {transaction}", paint.mock("MOCK"));
+            }
+        }
+    });
+    let mut globals = globals.clone();
+    match globals.ledger() {
+        LedgerKind::Evm => {}
+        // A ready bridge has told the ledger's address, its one line of data.
+        LedgerKind::Mock => globals.rpc_url = BufReader::new(stdout).lines().next_line().await?,
+    }
+    Ok((child, globals))
 }
 
 fn start_agent(globals: &Globals, workspace: &Path, prompt: &str) -> Result<Child, CommandError> {
@@ -287,6 +342,7 @@ fn guardrail(globals: &Globals, arguments: &[&str]) -> Result<Command, CommandEr
         .arg("--state-dir")
         .arg(globals.state_dir())
         .args(["--rpc-url", globals.rpc_url()])
+        .args(globals.mock_chain.then_some("--mock-chain"))
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -12,7 +12,7 @@ use super::transact;
 use crate::contract::Setup;
 use crate::crypto::SigningKey;
 use crate::schema::anchors::{ApproverAnchor, BridgeAnchor, DEV_CHAIN_ID, PolicyLine};
-use crate::schema::hex;
+use crate::schema::{LedgerKind, hex};
 
 /// Deploy the Authorization contract and remember where
 ///
@@ -43,6 +43,13 @@ struct SetupFile {
 }
 
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
+    match globals.ledger() {
+        LedgerKind::Evm => {}
+        LedgerKind::Mock => {
+            return Err(CommandError::message(Exit::Usage, "the mock ledger has its one contract from the beginning")
+                .hint("leave --mock-chain (or GUARDRAIL_MOCK_CHAIN) out to deploy on a chain"));
+        }
+    }
     let endpoint = globals.connect().await?;
     let provider = endpoint.provider();
     let chain_id = provider.get_chain_id().await.or_exit(Exit::Unreachable)?;
@@ -68,7 +75,10 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         })?;
     let located = globals.deploy(provider, &key, &setup).await?;
     if args.json {
-        outln!("{}", json!({"contract": located.contract, "block_number": located.from_block, "chain_id": chain_id}))?;
+        outln!(
+            "{}",
+            json!({"ledger": globals.ledger(), "contract": located.contract, "block_number": located.from_block, "chain_id": chain_id})
+        )?;
     } else {
         outln!("{}", located.contract)?;
     }

@@ -11,6 +11,7 @@ mod contract;
 mod demo;
 mod deploy;
 mod error;
+mod mock;
 mod node;
 mod out;
 mod pending;

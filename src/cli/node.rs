@@ -2,6 +2,7 @@ use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
 use super::out::outln;
 use crate::node::{self, Node, NodeConfig, NodeError};
+use crate::schema::LedgerKind;
 use crate::{shutdown, telemetry};
 use std::path::PathBuf;
 
@@ -17,6 +18,13 @@ pub struct Args {
 }
 
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
+    match globals.ledger() {
+        LedgerKind::Evm => {}
+        LedgerKind::Mock => {
+            return Err(CommandError::message(Exit::Usage, "the mock ledger needs no node")
+                .hint("`guardrail bridge --mock-chain` serves it; leave --mock-chain out to run Anvil"));
+        }
+    }
     globals.ensure_state_dir()?;
     telemetry::init(globals.state_dir(), "node", telemetry::Console::Progress)?;
     let stop = shutdown::on_signal()?;

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::context::Globals;
 use super::error::{CommandError, Exit};
+use super::mock;
 use super::out::outln;
 use super::requests::{self, OnChain};
 use crate::contract;
@@ -27,6 +28,7 @@ pub struct ShowArgs {
 }
 
 pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandError> {
+    let ledger = globals.ledger();
     let (provider, located, _) = requests::open(globals).await?;
     let channel = globals.open_channel()?;
     let epoch = contract::read_epoch(&provider, located.contract).await.map_err(crate::bridge::BridgeError::from)?;
@@ -36,7 +38,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
         for r in &waiting {
             let votes = requests::votes_so_far(globals, &channel, r.id)?;
             rows.push(json!({
-                "request_id": r.request_id, "authorization_id": r.id, "tool_name": r.tool_name,
+                "ledger": ledger, "request_id": r.request_id, "authorization_id": r.id, "tool_name": r.tool_name,
                 "risk_score": risk(r).as_f64(), "expires_at": r.expires_at_s, "epoch": r.epoch,
                 "votes": votes.iter().map(|(a, approve)| json!({"approver": a, "approve": approve})).collect::<Vec<_>>(),
                 "quorum": epoch.line_for(risk(r)).map(|line| &line.quorum),
@@ -52,7 +54,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
     for r in &waiting {
         let votes = requests::votes_so_far(globals, &channel, r.id)?;
         outln!(
-            "{}  {}  risk {}  {}  {}  votes so far: {}; {}",
+            "{}  {}  risk {}  {}  {}  votes so far: {}; {}{}",
             r.request_id,
             r.tool_name,
             risk(r),
@@ -63,6 +65,7 @@ pub async fn run(globals: &Globals, args: &PendingArgs) -> Result<Exit, CommandE
             },
             votes.len(),
             quorum_text(&epoch, risk(r)),
+            mock::suffix(ledger),
         )?;
     }
     eprintln!(
@@ -88,11 +91,11 @@ pub async fn show(globals: &Globals, args: &ShowArgs) -> Result<Exit, CommandErr
     if args.json {
         outln!(
             "{}",
-            json!({"authorization_id": found.id, "status": found.status.as_str(), "expires_at": found.expires_at_s,
+            json!({"ledger": globals.ledger(), "authorization_id": found.id, "status": found.status.as_str(), "expires_at": found.expires_at_s,
                 "epoch": found.epoch, "requester": found.requester, "request": request.tree()})
         )?;
     } else {
-        outln!("{}", describe(&found, &request, &epoch))?;
+        outln!("{}{}", mock::heading(globals.ledger()), describe(&found, &request, &epoch))?;
     }
     Ok(Exit::Done)
 }

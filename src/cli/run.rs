@@ -102,8 +102,11 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     let tool_path = globals.config_dir.join("tool_config.yaml");
     let tools: ToolConfig = crate::config::load_yaml(&tool_path, "GUARDRAIL_TOOLS").or_exit(Exit::Usage)?;
     let workspace = args.workspace.clone().unwrap_or_else(|| config.workspace.0.clone());
-    let events: Arc<dyn EventSink> =
-        if args.json { Arc::new(JsonLines) } else { Arc::new(Screen::new(args.debug, globals.flags())) };
+    let events: Arc<dyn EventSink> = if args.json {
+        Arc::new(JsonLines::new(globals.ledger()))
+    } else {
+        Arc::new(Screen::new(globals.ledger(), args.debug, globals.flags()))
+    };
     let operator: Option<Arc<dyn Operator>> = (std::io::stdin().is_terminal() && std::io::stderr().is_terminal())
         .then(|| Arc::new(Terminal) as Arc<dyn Operator>);
     let parts = AgentParts {
@@ -141,6 +144,7 @@ fn with_agent_paths(globals: &Globals, config: &AgentConfig, state_dir: &Path, c
         channel: Some(channel_dir.to_owned()),
         rpc_url: Some(config.verify.rpc_url.clone()),
         state_dir: Some(state_dir.to_owned()),
+        mock_chain: globals.mock_chain,
     }
 }
 
@@ -187,7 +191,7 @@ impl VerifierSource for Pinned {
         };
         let endpoint = self.globals.connect().await.map_err(told)?;
         let anchors = anchors::pinned_or_dev(&self.globals, &self.anchors, &endpoint).await.map_err(told)?;
-        Verifier::new(anchors, Some(endpoint))
+        Verifier::for_ledger(self.globals.ledger(), anchors, Some(endpoint))
             .map_err(|error| NoVerifier { reason: error.to_string(), untrusted: true })
     }
 }

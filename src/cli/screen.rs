@@ -4,11 +4,12 @@ use std::io::Write;
 
 use serde_json::Value;
 
+use super::mock;
 use super::pending::printable;
 use crate::graph::events::WaitingFor;
 use crate::graph::{AgentEvent, EventSink};
 use crate::risk::RiskRoute;
-use crate::schema::Timestamp;
+use crate::schema::{LedgerKind, Timestamp};
 
 /// Longest value that is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 160;
@@ -22,6 +23,16 @@ pub struct Paint {
 impl Paint {
     pub fn for_stderr() -> Self {
         Paint { on: crate::telemetry::colours() }
+    }
+
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Paint { on: false }
+    }
+
+    #[cfg(test)]
+    pub fn coloured() -> Self {
+        Paint { on: true }
     }
 
     fn code(self, code: &str, text: &str) -> String {
@@ -44,6 +55,11 @@ impl Paint {
         self.code("31", text)
     }
 
+    /// What is only a show.
+    pub fn mock(self, text: &str) -> String {
+        self.code("1;35", text)
+    }
+
     pub fn attention(self, text: &str) -> String {
         self.code("1;33", text)
     }
@@ -51,6 +67,7 @@ impl Paint {
 
 /// Follows a run on stderr.
 pub struct Screen {
+    ledger: LedgerKind,
     paint: Paint,
     /// Nodes and checkpoints too.
     debug: bool,
@@ -59,14 +76,17 @@ pub struct Screen {
 }
 
 impl Screen {
-    pub fn new(debug: bool, flags: String) -> Self {
-        Screen { paint: Paint::for_stderr(), debug, flags }
+    pub fn new(ledger: LedgerKind, debug: bool, flags: String) -> Self {
+        Screen { ledger, paint: Paint::for_stderr(), debug, flags }
     }
 }
 
 impl EventSink for Screen {
     fn emit(&self, event: &AgentEvent) {
-        let Some(text) = line(self.paint, self.debug, &self.flags, event) else { return };
+        let Some(mut text) = line(self.paint, self.debug, &self.flags, event) else { return };
+        if self.ledger.is_mock() && is_of_ledger(event) {
+            text.push_str(&self.paint.mock(mock::suffix(self.ledger)));
+        }
         // A closed terminal must not stop a run.
         if writeln!(std::io::stderr().lock(), "{text}").is_err() {
             tracing::debug!(target: "guardrail::cli", "stderr is closed");
@@ -74,12 +94,62 @@ impl EventSink for Screen {
     }
 }
 
-/// One JSON object a line on stdout, for `--json`.
-pub struct JsonLines;
+/// Whether an event tells of the ledger, or of what it is asked for.
+fn is_of_ledger(event: &AgentEvent) -> bool {
+    match event {
+        AgentEvent::Started { .. }
+        | AgentEvent::Resumed { .. }
+        | AgentEvent::AuthorizationRequested { .. }
+        | AgentEvent::Waiting { .. }
+        | AgentEvent::ResponseRejected { .. }
+        | AgentEvent::DecisionVerified { .. }
+        | AgentEvent::AuthorizationEnded { .. }
+        | AgentEvent::Consumed { .. }
+        | AgentEvent::OutcomeRecorded { .. }
+        | AgentEvent::OutcomeUnconfirmed { .. } => true,
+        AgentEvent::NodeStarted { .. }
+        | AgentEvent::CheckpointSaved { .. }
+        | AgentEvent::Thought { .. }
+        | AgentEvent::ActionChosen { .. }
+        | AgentEvent::RiskAssessed { .. }
+        | AgentEvent::OperatorAnswered { .. }
+        | AgentEvent::ActionRefused { .. }
+        | AgentEvent::ToolStarted { .. }
+        | AgentEvent::ToolFinished { .. }
+        | AgentEvent::RequestPublished { .. }
+        | AgentEvent::ClaimDrawn { .. }
+        | AgentEvent::ConsumeAsked { .. }
+        | AgentEvent::IntentWritten { .. }
+        | AgentEvent::CriticalStarted { .. }
+        | AgentEvent::OutcomeWritten { .. }
+        | AgentEvent::ErrorHandled { .. }
+        | AgentEvent::Finished { .. } => false,
+    }
+}
+
+/// One JSON object a line on stdout, for `--json`; on the mock ledger each says so.
+pub struct JsonLines {
+    ledger: LedgerKind,
+}
+
+impl JsonLines {
+    pub fn new(ledger: LedgerKind) -> Self {
+        JsonLines { ledger }
+    }
+
+    fn line(&self, event: &AgentEvent) -> serde_json::Result<String> {
+        let mut value = serde_json::to_value(event)?;
+        if let (LedgerKind::Mock, Some(fields)) = (self.ledger, value.as_object_mut()) {
+            fields.insert("ledger".to_owned(), self.ledger.as_str().into());
+        }
+        serde_json::to_string(&value)
+    }
+}
 
 impl EventSink for JsonLines {
     fn emit(&self, event: &AgentEvent) {
-        let written = serde_json::to_string(event)
+        let written = self
+            .line(event)
             .map_err(std::io::Error::other)
             .and_then(|line| writeln!(std::io::stdout().lock(), "{line}"));
         if let Err(error) = written {

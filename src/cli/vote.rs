@@ -7,6 +7,7 @@ use alloy::sol_types::SolCall;
 
 use super::context::{Globals, Located, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use super::pending::describe;
 use super::requests::{self, OnChain};
@@ -15,7 +16,7 @@ use crate::contract;
 use crate::crypto::{self, SigningDomain, SigningKey, abi};
 use crate::schema::anchors::{DEV_CHAIN_ID, EpochAnchors};
 use crate::schema::message::Note;
-use crate::schema::{AuthRequest, VoteFile};
+use crate::schema::{AuthRequest, LedgerKind, VoteFile};
 
 /// The key that signs, and how the vote travels.
 #[derive(Debug, clap::Args)]
@@ -80,11 +81,13 @@ async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &Ke
     let channel = globals.open_channel()?;
     let request = found.read_request(&channel)?;
     let epoch = contract::read_epoch(&provider, located.contract).await.map_err(crate::bridge::BridgeError::from)?;
-    eprintln!("{}", describe(&found, &request, &epoch));
+    let ledger = globals.ledger();
+    eprintln!("{}{}", mock::heading(ledger), describe(&found, &request, &epoch));
     let on_chain = key.on_chain;
     let keys = approver_keys(key, chain_id, approve, &request, &epoch)?;
     let word = if approve { "approve" } else { "deny" };
-    let ballot = Ballot { chain_id, located, found: &found, request: &request, approve, note: &note };
+    let ballot = Ballot { ledger, chain_id, located, found: &found, request: &request, approve, note: &note };
+    let suffix = mock::suffix(ledger);
     for key in keys {
         let voter = key.address();
         let role = epoch.role_of(voter).ok_or_else(|| {
@@ -92,10 +95,10 @@ async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &Ke
         })?;
         if on_chain {
             let hash = ballot.send(&provider, &key).await?;
-            outln!("{word}: {voter} ({role}), in transaction {hash}")?;
+            outln!("{word}: {voter} ({role}), in transaction {hash}{suffix}")?;
         } else {
             channel.publish_vote(&ballot.sign(&key)?)?;
-            outln!("{word}: {voter} ({role}), signed and handed to the bridge")?;
+            outln!("{word}: {voter} ({role}), signed and handed to the bridge{suffix}")?;
         }
     }
     Ok(Exit::Done)
@@ -103,6 +106,7 @@ async fn decide(globals: &Globals, id: &str, approve: bool, note: &str, key: &Ke
 
 /// What is voted on and how: over a request whose content was read and checked.
 pub struct Ballot<'a> {
+    pub ledger: LedgerKind,
     pub chain_id: u64,
     pub located: Located,
     pub found: &'a OnChain,
@@ -115,7 +119,7 @@ impl Ballot<'_> {
     /// A signature for the bridge to carry.
     pub fn sign(&self, key: &SigningKey) -> Result<VoteFile, CommandError> {
         let Ballot { found, request, approve, note, .. } = *self;
-        let domain = SigningDomain::new(self.chain_id, self.located.contract);
+        let domain = SigningDomain::of(self.ledger, self.chain_id, self.located.contract);
         let digest =
             crypto::vote_digest(&domain, found.id, &request.tool_name, request.action_hash, approve, note.as_str());
         Ok(VoteFile {
@@ -169,9 +173,8 @@ fn approver_keys(
 
 /// The fewest dev approvers that settle a request: one to deny, the policy line's quorum to approve.
 pub fn dev_quorum(approve: bool, request: &AuthRequest, epoch: &EpochAnchors) -> Result<Vec<SigningKey>, CommandError> {
-    let candidates = [dev::OPERATIONS[0], dev::SECURITY[0], dev::OPERATIONS[1]];
     let mut keys: Vec<SigningKey> = Vec::new();
-    for index in candidates {
+    for index in dev::APPROVERS {
         keys.push(SigningKey::dev(index).or_exit(Exit::Failed)?);
         let voters: Vec<_> = keys.iter().map(SigningKey::address).collect();
         if !approve || epoch.line_for(request.risk_score).is_some_and(|line| epoch.quorum_met(line, &voters)) {

@@ -101,7 +101,8 @@ pub fn role_name(number: u8) -> String {
     known.unwrap_or_else(|| format!("role_{number}"))
 }
 
-fn policy_line(line: &PolicyLine) -> IAuthorization::PolicyLine {
+/// A policy line as the contract takes and gives it.
+pub fn policy_line(line: &PolicyLine) -> IAuthorization::PolicyLine {
     IAuthorization::PolicyLine {
         minRiskBps: line.min_risk_bps,
         quorum: line

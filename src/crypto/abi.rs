@@ -78,6 +78,20 @@ impl ChainStatus {
         }
     }
 
+    /// The number that `statusOf` answers.
+    pub const fn code(self) -> u8 {
+        match self {
+            ChainStatus::None => 0,
+            ChainStatus::Pending => 1,
+            ChainStatus::Approved => 2,
+            ChainStatus::Denied => 3,
+            ChainStatus::Consumed => 4,
+            ChainStatus::Recorded => 5,
+            ChainStatus::Cancelled => 6,
+            ChainStatus::Expired => 7,
+        }
+    }
+
     /// Whether time still matters: undecided, or approved and not consumed.
     pub const fn is_open(self) -> bool {
         match self {

@@ -8,6 +8,6 @@ pub mod hash;
 pub mod key;
 pub mod random;
 
-pub use eip712::{SigningDomain, response_digest, vote_digest};
+pub use eip712::{SigningDomain, response_digest, vote_digest, vote_digest_by_hash};
 pub use hash::{action_hash, authorization_id, claim_of, evidence_hash, outcome_hash, request_hash, seal};
 pub use key::{SignatureError, SigningKey, recover};

@@ -17,22 +17,43 @@ use crate::crypto::abi::{self, ChainStatus};
 use crate::crypto::{self, SigningDomain};
 use crate::schema::anchors::{AnchorsError, ChainCheck, EpochAnchors, TrustAnchors};
 use crate::schema::{
-    AuthRequest, AuthResponse, AuthorizationId, Decision, Evidence, Outcome, RequestId, Sha256Digest, Timestamp,
+    AuthRequest, AuthResponse, AuthorizationId, Decision, Evidence, LedgerKind, Outcome, RequestId, Sha256Digest,
+    Timestamp,
 };
 
 /// Checks responses against pinned anchors, and consumptions against an endpoint of its own.
 #[derive(Clone, Debug)]
 pub struct Verifier {
+    ledger: LedgerKind,
     anchors: TrustAnchors,
     endpoint: Option<Endpoint>,
 }
 
 impl Verifier {
+    /// A verifier of what is on an EVM chain.
+    ///
     /// # Errors
     /// [`AnchorsError`] where the anchors break a rule of PROTOCOL section 9.
     pub fn new(anchors: TrustAnchors, endpoint: Option<Endpoint>) -> Result<Self, AnchorsError> {
+        Self::for_ledger(LedgerKind::Evm, anchors, endpoint)
+    }
+
+    /// A verifier of what is on one kind of ledger: nothing of the other kind verifies.
+    ///
+    /// # Errors
+    /// As [`Verifier::new`].
+    pub fn for_ledger(
+        ledger: LedgerKind,
+        anchors: TrustAnchors,
+        endpoint: Option<Endpoint>,
+    ) -> Result<Self, AnchorsError> {
         anchors.validate()?;
-        Ok(Verifier { anchors, endpoint })
+        Ok(Verifier { ledger, anchors, endpoint })
+    }
+
+    /// The domain in which votes and responses are signed.
+    fn domain(&self) -> SigningDomain {
+        SigningDomain::of(self.ledger, self.anchors.chain_id, self.anchors.contract)
     }
 
     pub fn anchors(&self) -> &TrustAnchors {
@@ -393,6 +414,7 @@ impl Verifier {
         facts: &'a Facts<'a>,
     ) -> VoteContext<'a> {
         VoteContext {
+            domain: self.domain(),
             anchors: &self.anchors,
             epoch: facts.epoch,
             request,
@@ -446,8 +468,7 @@ impl Verifier {
         if hash != response.evidence_hash {
             return fail(5, "evidence_hash does not match the evidence");
         }
-        let domain = SigningDomain::new(self.anchors.chain_id, self.anchors.contract);
-        let signer = crypto::recover(crypto::response_digest(&domain, response), &response.signature)
+        let signer = crypto::recover(crypto::response_digest(&self.domain(), response), &response.signature)
             .map_err(|e| VerifyFailure::new(5, format!("the bridge's signature: {e}")))?;
         let requester = response.evidence.as_ref().map(|evidence| evidence.requester);
         let pinned = epoch.or_else(|| self.anchors.latest()).is_some_and(|epoch| {

@@ -15,6 +15,7 @@ const STEP: u8 = 3;
 
 /// What every vote of a response is checked against.
 pub(super) struct VoteContext<'a> {
+    pub domain: SigningDomain,
     pub anchors: &'a TrustAnchors,
     pub epoch: &'a EpochAnchors,
     pub request: &'a AuthRequest,
@@ -87,9 +88,8 @@ impl VoteContext<'_> {
     }
 
     fn check_signature(&self, vote: &EvidenceVote, signature: &[u8]) -> Result<(), VerifyFailure> {
-        let domain = SigningDomain::new(self.anchors.chain_id, self.anchors.contract);
         let (tool, action) = (&self.request.tool_name, self.request.action_hash);
-        let digest = crypto::vote_digest(&domain, self.id, tool, action, vote.approve, vote.note.as_str());
+        let digest = crypto::vote_digest(&self.domain, self.id, tool, action, vote.approve, vote.note.as_str());
         match crypto::recover(digest, signature) {
             Ok(signer) if signer == vote.approver => Ok(()),
             Ok(signer) => Err(self.fail(format!(

@@ -8,6 +8,7 @@ pub mod anchors;
 pub mod hex;
 pub mod ids;
 pub mod json;
+pub mod ledger;
 pub mod lifecycle;
 pub mod message;
 pub mod request;
@@ -16,6 +17,7 @@ pub mod rule;
 
 pub use anchors::TrustAnchors;
 pub use ids::{AuthorizationId, RequestId, RiskScore, Sha256Digest, Tier, Timestamp, ToolName};
+pub use ledger::LedgerKind;
 pub use lifecycle::{IllegalEvent, LifecycleEvent, RequestState};
 pub use message::{ConsumeMessage, Outcome, OutcomeMessage, VoteFile};
 pub use request::{AuthRequest, EstimatedImpact};

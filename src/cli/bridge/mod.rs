@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Globals, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
+use super::mock::{self, MockArgs};
+use super::out::outln;
 use crate::bridge::{
     Bridge, BridgeConfig, BridgeError, BridgeKeys, ChainClient, ChainIdentity, ContractPlace, StopReason, Until,
 };
 use crate::channel::{Channel, Inbox};
+use crate::schema::LedgerKind;
 use crate::schema::anchors::DEV_CHAIN_ID;
 use crate::web::{self, View, WebError};
 use crate::{shutdown, telemetry};
@@ -22,7 +25,8 @@ use crate::{shutdown, telemetry};
 /// Run the bridge between the channel and the chain
 ///
 /// On Anvil's dev chain it deploys the contract where there is none and uses the dev keys;
-/// anywhere else it needs its two keys.
+/// anywhere else it needs its two keys. With --mock-chain it serves an in-memory ledger itself, on the
+/// address of --rpc-url, for as long as it runs.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -38,6 +42,8 @@ pub struct Args {
     /// as that goes without further votes
     #[arg(long)]
     pub once: bool,
+    #[command(flatten)]
+    pub mock: MockArgs,
 }
 
 /// What is asked of the bridge's journal, also while the bridge runs.
@@ -50,19 +56,36 @@ pub enum Command {
 
 pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     match &args.command {
-        None => serve(globals, args).await,
+        None => daemon(globals, args).await,
         Some(Command::Status(args)) => status::run(globals, args),
         Some(Command::Prune(args)) => keep::prune(globals, args),
         Some(Command::Backup(args)) => keep::backup(globals, args),
     }
 }
 
-async fn serve(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
+async fn daemon(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     globals.ensure_state_dir()?;
     telemetry::init(globals.state_dir(), "bridge", telemetry::Console::Progress)?;
     #[cfg(feature = "failpoints")]
     let _armed = crate::crash::arm();
     let stop = shutdown::on_signal()?;
+    match globals.ledger() {
+        LedgerKind::Evm => serve(globals, args, &stop).await,
+        LedgerKind::Mock => {
+            if !globals.bridge_config()?.chain.more_rpc_urls.is_empty() {
+                return Err(CommandError::message(Exit::Usage, "the mock ledger is one endpoint")
+                    .hint("remove chain.more_rpc_urls from bridge_config.yaml, or leave --mock-chain out"));
+            }
+            let (ledger, globals) = mock::start(globals, &args.mock).await?;
+            outln!("{}", ledger.url())?;
+            let served = serve(&globals, args, &stop).await;
+            ledger.stop().await;
+            served
+        }
+    }
+}
+
+async fn serve(globals: &Globals, args: &Args, stop: &CancellationToken) -> Result<Exit, CommandError> {
     let config = globals.bridge_config()?;
     let metrics = match config.web.listen {
         Some(_) => Some(web::record_metrics().or_exit(Exit::Failed)?),
@@ -74,8 +97,10 @@ async fn serve(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
     })?;
     let mut bridge = start(globals, args, config).await?;
     bridge.recover().await?;
+    let label =
+        if globals.ledger().is_mock() { format!("{} at {}, ", mock::LABEL, globals.rpc_url()) } else { String::new() };
     eprintln!(
-        "bridge ready: channel {}, contract {} on chain {}, requester {}",
+        "bridge ready: {label}channel {}, contract {} on chain {}, requester {}",
         globals.channel_dir().display(),
         bridge.identity().contract,
         bridge.identity().chain_id,
@@ -93,7 +118,7 @@ async fn serve(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         (None, _) | (_, None) => None,
     };
     let until = if args.once { Until::Drained } else { Until::Stopped };
-    let ended = bridge.run(until, &stop).await;
+    let ended = bridge.run(until, stop).await;
     web_stop.cancel();
     if let Some(served) = served {
         served.await.or_exit(Exit::Failed)?.or_exit(Exit::Failed)?;
@@ -126,6 +151,7 @@ async fn start(globals: &Globals, args: &Args, config: BridgeConfig) -> Result<B
     let provider = client.provider();
     let chain_id =
         provider.get_chain_id().await.or_exit(Exit::Unreachable).map_err(|error| globals.unreachable(error))?;
+    globals.check_ledger(provider).await?;
     let on_dev = chain_id == DEV_CHAIN_ID;
     let key = |file: Option<&std::path::Path>, variable, account| {
         load_key(file, variable, on_dev.then_some(account), chain_id)?.ok_or_else(|| {
@@ -143,6 +169,6 @@ async fn start(globals: &Globals, args: &Args, config: BridgeConfig) -> Result<B
     // Before anything is deployed or written: a journal of another chain stops it here.
     ChainIdentity::check_chain(&globals.journal_path(), provider).await?;
     let located = globals.locate_or_deploy(provider, config.chain.contract.map(|address| address.0)).await?;
-    let place = ContractPlace { contract: located.contract, first_block: located.from_block };
+    let place = ContractPlace { ledger: globals.ledger(), contract: located.contract, first_block: located.from_block };
     Ok(Bridge::start(config, keys, inbox, &globals.journal_path(), client, place).await?)
 }
