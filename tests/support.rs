@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,6 +18,7 @@ use guardrail::schema::{
     AuthRequest, AuthResponse, AuthorizationId, EstimatedImpact, LedgerKind, RequestId, RiskScore, Sha256Digest,
     Timestamp, TrustAnchors,
 };
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +45,27 @@ impl Process {
         self.0.try_wait().unwrap().is_none()
     }
 
-    pub fn interrupt(&mut self) -> std::process::ExitStatus {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    pub fn interrupt(&mut self) -> ExitStatus {
+        self.signal(Signal::INT);
         self.0.wait().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "process {} does not end", self.0.id());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends a signal, and does not wait for what comes of it.
+    pub fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 
@@ -70,9 +88,14 @@ impl Anvil {
     }
 
     pub fn start_with(arguments: &[&str]) -> Anvil {
+        Self::start_on(0, arguments)
+    }
+
+    /// Starts on a port that an earlier node had, or on a free one where it is 0.
+    pub fn start_on(port: u16, arguments: &[&str]) -> Anvil {
         let anvil = guardrail::node::find_anvil(&project().join("contracts")).expect("run `make setup` first");
         let mut child = Command::new(anvil)
-            .args(["--port", "0", "--chain-id", "31337"])
+            .args(["--port", &port.to_string(), "--chain-id", "31337"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -99,7 +122,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        World { anvil: Anvil::start(), dir: tempfile::tempdir().unwrap(), ledger: LedgerKind::Evm }
+        Self::on(Anvil::start())
     }
 
     /// A set-up on the mock ledger, whose bridge finds `before` done in its channel.
@@ -114,6 +137,30 @@ impl World {
     pub fn restart_mock(&mut self) {
         self.anvil.process.kill();
         self.anvil = mock_bridge(self.dir.path(), &self.anvil.url, &[]);
+    }
+
+    pub fn on(anvil: Anvil) -> World {
+        World { anvil, dir: tempfile::tempdir().unwrap(), ledger: LedgerKind::Evm }
+    }
+
+    /// Gives every later command the shipped configuration with other values in `bridge_config.yaml`.
+    pub fn configure(&self, values: &[(&str, &str)]) {
+        let target = self.path("config");
+        if !target.exists() {
+            copy(&project().join("config"), &target);
+        }
+        let path = target.join("bridge_config.yaml");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for (key, value) in values {
+            let is_key = |line: &str| line.trim_start().trim_start_matches("# ").starts_with(&format!("{key}:"));
+            assert_eq!(text.lines().filter(|line| is_key(line)).count(), 1, "{key} in {}", path.display());
+            let lines = text.lines().map(|line| match is_key(line) {
+                true => format!("  {key}: {value}\n"),
+                false => format!("{line}\n"),
+            });
+            text = lines.collect();
+        }
+        std::fs::write(path, text).unwrap();
     }
 
     /// A set-up whose chain and bridge have just come up, and the bridge.
@@ -132,7 +179,11 @@ impl World {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        command_in(self.dir.path(), &self.anvil.url, self.ledger, arguments)
+        let mut command = command_in(self.dir.path(), &self.anvil.url, self.ledger, arguments);
+        if self.path("config").exists() {
+            command.env("GUARDRAIL_CONFIG_DIR", self.path("config"));
+        }
+        command
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
@@ -202,11 +253,31 @@ impl World {
     }
 
     pub fn bridge_with(&self, environment: &[(&str, &str)]) -> Process {
+        match self.try_bridge(environment) {
+            Ok(bridge) => bridge.process,
+            Err(ended) => panic!("the bridge ended before it was ready: {ended:#?}"),
+        }
+    }
+
+    /// Starts a bridge and waits until it says that it is ready, or ends before.
+    pub fn try_bridge(&self, environment: &[(&str, &str)]) -> Result<Bridge, BridgeEnd> {
         let mut command = self.command(&["bridge"]);
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
-        ready(&mut process);
-        process
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        for line in lines.by_ref().map(Result::unwrap) {
+            let ready = line.starts_with("bridge ready");
+            said.push(line);
+            if ready {
+                let stderr = std::thread::spawn(move || {
+                    said.extend(lines.map_while(Result::ok));
+                    said.join("\n")
+                });
+                return Ok(Bridge { process, stderr });
+            }
+        }
+        Err(BridgeEnd { status: process.0.wait().unwrap(), stderr: said.join("\n") })
     }
 
     pub fn anchors(&self) -> TrustAnchors {
@@ -237,8 +308,13 @@ impl World {
     }
 
     /// Polls another process's state, for which there is no event to wait for.
-    pub fn eventually<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn eventually<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        self.eventually_within(PATIENCE, what, look)
+    }
+
+    /// [`World::eventually`] for what takes its time.
+    pub fn eventually_within<T>(&self, patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = look() {
                 return found;
@@ -309,6 +385,27 @@ fn mock_bridge(dir: &Path, url: &str, environment: &[(&str, &str)]) -> Anvil {
     ready(&mut process);
     let url = BufReader::new(stdout).lines().next().unwrap().unwrap();
     Anvil { process, url }
+}
+
+/// A running `guardrail bridge`, and what it says on stderr until its end.
+pub struct Bridge {
+    pub process: Process,
+    stderr: JoinHandle<String>,
+}
+
+/// A bridge that came to its end.
+#[derive(Debug)]
+pub struct BridgeEnd {
+    pub status: ExitStatus,
+    pub stderr: String,
+}
+
+impl Bridge {
+    /// Waits until it ends by itself.
+    pub fn end(mut self) -> BridgeEnd {
+        let status = self.process.ended();
+        BridgeEnd { status, stderr: self.stderr.join().unwrap() }
+    }
 }
 
 /// A running `guardrail run --json`, and what it told so far.
