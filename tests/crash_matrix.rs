@@ -58,6 +58,7 @@ impl Row {
             world.eventually("it dies over a stuck transaction", || bridge.died(Phase::Request));
             observer.rpc.automine(true);
             observer.rpc.mine();
+            bridge.process = world.bridge();
         } else {
             life = life.begin(&observer.channel);
         }

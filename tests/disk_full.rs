@@ -3,6 +3,7 @@
 //! Each test runs itself again in a mount namespace of its own, so that its mounts are nobody else's
 //! and go with it, however it ends.
 
+use guardrail::schema::AuthResponse;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -148,7 +149,10 @@ fn a_full_disk_of_the_channel_shows_no_half_of_an_answer() {
     fill(&world.path("channel"));
     bridge.signal(Signal::CONT);
     alarms_become(&world, &["disk_full"]);
-    assert_eq!(world.files("responses"), Vec::<String>::new());
+    // The vote's own file made room for one block; whatever is visible by that is whole.
+    for name in world.files("responses") {
+        AuthResponse::parse(&std::fs::read(world.path("channel/responses").join(&name)).unwrap()).unwrap();
+    }
     free(&world.path("channel"));
     let mut lives = [life];
     drive(&world, &observer, &mut lives);

@@ -82,6 +82,13 @@ impl Circuit {
         }
     }
 
+    /// Leaves an endpoint alone that answers, but not of this chain.
+    pub fn condemn(&mut self, now: Instant, why: String) {
+        self.failures = self.failures.max(FAILURES_MAX);
+        self.last_error = Some(why);
+        self.open_until = Some(now + OPEN_MAX);
+    }
+
     /// Leaves an endpoint alone that asked for it (HTTP 429), without counting a failure.
     pub fn rest(&mut self, now: Instant, pause: Duration, why: String) {
         self.last_error = Some(why);

@@ -1,7 +1,7 @@
 //! The endpoints of one chain as one transport: what is sent goes to all of them, what is read
 //! is decided from one, and another takes over where that one fails.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use tower::Service;
 
 use super::BridgeError;
 use super::circuit::{Circuit, CircuitState};
+use super::identity::ChainIdentity;
 use super::live::{ShownUrl, without_key};
 use super::rpc::{SendOutcome, classify_text};
 use crate::crypto::random;
@@ -63,6 +64,8 @@ struct Endpoint {
     connection: BuiltInConnectionString,
     transport: tokio::sync::Mutex<Option<BoxTransport>>,
     circuit: Mutex<Circuit>,
+    /// A task tries whether it is back.
+    trying: AtomicBool,
 }
 
 /// Tells that some endpoint announced a block.
@@ -100,6 +103,7 @@ impl ChainClient {
                 connection,
                 transport: tokio::sync::Mutex::new(None),
                 circuit: Mutex::default(),
+                trying: AtomicBool::new(false),
             });
         }
         let pool = Arc::new(Pool { endpoints, current: AtomicUsize::new(0), call_timeout });
@@ -140,6 +144,35 @@ impl ChainClient {
                 (self.pool.endpoints[index].url.clone(), RootProvider::<Ethereum>::new(client))
             })
             .collect()
+    }
+
+    /// Tries the endpoints whose pause is over, each in a task of its own: a question of others
+    /// might never come to them. One that serves another chain is left alone further.
+    pub fn try_again(&self, identity: &ChainIdentity) {
+        let now = Instant::now();
+        for (index, (_, provider)) in self.each().into_iter().enumerate() {
+            let endpoint = &self.pool.endpoints[index];
+            if endpoint.health(now).state != CircuitState::HalfOpen || endpoint.trying.swap(true, Ordering::Relaxed) {
+                continue;
+            }
+            let (pool, identity) = (Arc::clone(&self.pool), identity.clone());
+            tokio::spawn(async move {
+                let endpoint = &pool.endpoints[index];
+                match identity.check(&provider).await {
+                    Ok(()) => {
+                        tracing::info!(target: "guardrail::bridge", endpoint = %endpoint.url, "the endpoint is back")
+                    }
+                    Err(error @ BridgeError::Identity(_)) => {
+                        tracing::error!(target: "guardrail::bridge", endpoint = %endpoint.url, %error, "the endpoint came back with another chain");
+                        endpoint.circuit().condemn(Instant::now(), error.to_string());
+                    }
+                    Err(error) => {
+                        tracing::debug!(target: "guardrail::bridge", endpoint = %endpoint.url, %error, "the endpoint is not back");
+                    }
+                }
+                endpoint.trying.store(false, Ordering::Relaxed);
+            });
+        }
     }
 
     /// The first endpoint that has another block at this height than `hash`. One that is not

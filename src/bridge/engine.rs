@@ -5,7 +5,7 @@
 //! transaction of the journal and what follows from it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -138,6 +138,7 @@ pub struct Bridge {
     shown_at: Instant,
     pub(super) backoff: Backoff,
     pub(super) live: LiveStatus,
+    pub(super) state_dir: PathBuf,
     pub(super) snapshot: watch::Sender<Snapshot>,
     told: mpsc::UnboundedSender<Done>,
     done: mpsc::UnboundedReceiver<Done>,
@@ -184,6 +185,8 @@ pub(super) struct FileSide {
     pub unpublished: bool,
     /// The last look found nothing to take.
     pub empty: bool,
+    /// The bridge runs until the channel is drained.
+    pub until_empty: bool,
     /// Something was refused, so the quarantine may be too long.
     pub trim: bool,
 }
@@ -358,6 +361,7 @@ impl Bridge {
                 reread_claimed: true,
                 unpublished: true,
                 empty: false,
+                until_empty: false,
                 trim: true,
             },
             needs: BTreeSet::new(),
@@ -368,6 +372,7 @@ impl Bridge {
             shown_at: now,
             backoff: Backoff::new(),
             live,
+            state_dir: journal_path.parent().map(Path::to_owned).unwrap_or_default(),
             snapshot: watch::channel(Snapshot::starting()).0,
             told,
             done,
@@ -452,6 +457,7 @@ impl Bridge {
         if !self.recovered {
             self.recover().await?;
         }
+        self.files.until_empty = until == Until::Drained;
         let mut deadline = None;
         let mut update = None;
         loop {
@@ -695,10 +701,12 @@ impl Bridge {
 
     /// Tells how things stand, now and then: in the live file, to whoever watches, in the metrics.
     fn show(&mut self, now: Instant) {
-        if now.duration_since(self.shown_at) < SHOW_INTERVAL {
+        let is_news = self.alarms.active() != self.snapshot.borrow().alarms;
+        if now.duration_since(self.shown_at) < SHOW_INTERVAL && !is_news {
             return;
         }
         self.shown_at = now;
+        self.client.try_again(&self.identity);
         if let Err(error) = self.show_now() {
             tracing::warn!(target: "guardrail::bridge", %error, "the live status cannot be written");
         }

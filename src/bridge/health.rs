@@ -29,19 +29,26 @@ impl Bridge {
         if self.client.is_subscribed() { interval * ANNOUNCED_FACTOR } else { interval }
     }
 
-    /// Looks whether the channel can be written to, and whether there is room.
+    /// Looks whether the channel can be written to, and whether channel and journal have room.
     pub(super) fn measure_room(&self) {
+        let mut room = Vec::new();
         match self.inbox.room() {
-            Err(error) => self.alarms.raise(Alarm::ChannelNotWritable, error.to_string()),
-            Ok(bytes) if bytes < ROOM_BYTES_MIN => {
-                self.alarms.raise(Alarm::DiskFull, "the channel's file system has less than 1 MiB of room");
+            Err(error) => return self.alarms.raise(Alarm::ChannelNotWritable, error.to_string()),
+            Ok(bytes) => room.push(("channel", bytes)),
+        }
+        match fs2::available_space(&self.state_dir) {
+            Err(error) => tracing::warn!(target: "guardrail::bridge", %error, "the journal's room cannot be measured"),
+            Ok(bytes) => room.push(("journal", bytes)),
+        }
+        match room.iter().find(|(_, bytes)| *bytes < ROOM_BYTES_MIN) {
+            Some((whose, _)) => {
+                self.alarms.raise(Alarm::DiskFull, format!("the {whose}'s file system has less than 1 MiB of room"));
             }
-            Ok(_) => {
-                if self.may_try() {
-                    self.alarms.clear(Alarm::ChannelNotWritable);
-                    self.alarms.clear(Alarm::DiskFull);
-                }
+            None if self.may_try() => {
+                self.alarms.clear(Alarm::ChannelNotWritable);
+                self.alarms.clear(Alarm::DiskFull);
             }
+            None => {}
         }
     }
 

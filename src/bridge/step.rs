@@ -47,6 +47,15 @@ struct Outcome {
     moved: Vec<(AuthorizationId, RequestId, RequestState)>,
     needs: BTreeSet<Need>,
     answered: usize,
+    /// Some of what is planned takes the place of what is stuck, or fills a gap below it.
+    replaced: bool,
+}
+
+/// Which side of its being durable a transaction is on.
+#[derive(Clone, Copy)]
+enum Moment {
+    Before,
+    After,
 }
 
 /// What becomes of a claimed file after the transaction that took it.
@@ -82,8 +91,6 @@ impl Bridge {
             Some(error) => Err(error),
             None => {
                 if progressed {
-                    self.alarms.clear(Alarm::DiskFull);
-                    self.alarms.clear(Alarm::ChannelNotWritable);
                     self.backoff.reset();
                 }
                 Ok(())
@@ -110,7 +117,8 @@ impl Bridge {
         files.extend(new.claimed.into_iter().map(|file| (file, false)));
         failed.extend(new.trouble);
         self.files.trim |= new.seen > files.len();
-        self.files.due = new.more;
+        // Whoever waits for an empty channel looks again at once.
+        self.files.due = new.more || (self.files.until_empty && new.seen > 0);
         self.files.empty = new.seen == 0;
         if now >= self.files.scan_at {
             self.files.scan_at = now + super::engine::RESCAN;
@@ -131,10 +139,21 @@ impl Bridge {
         if let Some(update) = &update {
             self.observe_chain(update);
         }
-        let point = match (files.is_empty(), &update) {
-            (false, _) => "journal.intake",
-            (true, Some(_)) => "journal.events",
-            (true, None) => "journal.nonce",
+        let events = update.as_ref().is_some_and(|update| !update.logs.is_empty() || !update.mined.is_empty());
+        let points = |outcome: &Outcome, moment: Moment| {
+            let passed = [
+                (!files.is_empty(), "journal.intake.before", "journal.intake.after"),
+                (events, "journal.events.before", "journal.events.after"),
+                (!outcome.planned.is_empty(), "journal.nonce.before", "journal.nonce.after"),
+                (outcome.answered > 0, "journal.response.before", "journal.response.after"),
+                (outcome.replaced, "journal.replacement.before", "journal.replacement.after"),
+            ];
+            for (_, before, after) in passed.into_iter().filter(|(passes, ..)| *passes) {
+                crash::point(match moment {
+                    Moment::Before => before,
+                    Moment::After => after,
+                });
+            }
         };
         let used = self.chain.used;
         let may_send = !self.draining && self.chain.hold_until.is_none_or(|until| until <= Instant::now());
@@ -161,27 +180,18 @@ impl Bridge {
                     Unstuck::Nothing => {}
                     Unstuck::Send(planned) => {
                         alarms.clear(Alarm::FeeCeiling);
-                        crash::point("journal.replacement.before");
+                        outcome.replaced = !planned.is_empty();
                         outcome.planned.extend(planned);
                     }
                     Unstuck::AtCeiling(above) => alarms.raise(Alarm::FeeCeiling, above.to_string()),
                 }
             }
-            crash::point(before(point));
-            if outcome.answered > 0 {
-                crash::point("journal.response.before");
-            }
+            points(&outcome, Moment::Before);
             Ok(outcome)
         });
         match result {
             Ok(outcome) => {
-                crash::point(after(point));
-                if outcome.answered > 0 {
-                    crash::point("journal.response.after");
-                }
-                if outcome.planned.iter().any(|planned| chain.used == Some(planned.attempt.nonce)) {
-                    crash::point("journal.replacement.after");
-                }
+                points(&outcome, Moment::After);
                 Ok(outcome)
             }
             Err(error) => {
@@ -446,22 +456,6 @@ impl Bridge {
             && self.planner.probes(&reads)?.is_empty()
             && reads.requests_free(RequestState::Received, 1)?.is_empty()
             && self.is_finished(reads.in_flight()?)?)
-    }
-}
-
-fn before(point: &str) -> &'static str {
-    match point {
-        "journal.intake" => "journal.intake.before",
-        "journal.events" => "journal.events.before",
-        _ => "journal.nonce.before",
-    }
-}
-
-fn after(point: &str) -> &'static str {
-    match point {
-        "journal.intake" => "journal.intake.after",
-        "journal.events" => "journal.events.after",
-        _ => "journal.nonce.after",
     }
 }
 
