@@ -624,6 +624,22 @@ async fn a_new_ledger_is_a_chain_that_rolled_back() {
 }
 
 #[test]
+fn every_log_line_of_a_transaction_says_what_it_is() {
+    let world = World::mock(&[], |_| {});
+    let request = deployment();
+    world.channel().publish_request(&request).unwrap();
+    world.pending_id(&request.request_id);
+    // Sent and seen on chain by the bridge, accepted and confirmed by the ledger.
+    let lines: Vec<String> = world.eventually("four lines tell of the transaction", || {
+        let log = std::fs::read_to_string(world.path("state/logs/bridge.log")).unwrap();
+        let of_transactions = log.lines().filter(|line| line.contains("tx=") || line.contains("hash: 0x"));
+        let lines: Vec<String> = of_transactions.map(str::to_owned).collect();
+        (lines.len() >= 4).then_some(lines)
+    });
+    assert!(lines.iter().all(|line| line.contains("MOCK")), "{lines:#?}");
+}
+
+#[test]
 fn the_screens_say_what_it_is() {
     let world = World::mock(&[], |_| {});
     let request = deployment();
