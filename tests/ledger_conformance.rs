@@ -19,7 +19,7 @@ use guardrail::evidence::{
 };
 use guardrail::schema::message::OutcomeKind;
 use guardrail::schema::{
-    AuthRequest, AuthResponse, AuthorizationId, LedgerKind, Outcome, OutcomeMessage, Timestamp, VoteProof,
+    AuthRequest, AuthResponse, AuthorizationId, LedgerKind, Outcome, OutcomeMessage, Timestamp, TrustAnchors, VoteProof,
 };
 use serde_json::{Value, json};
 
@@ -29,6 +29,8 @@ use crate::support::{Process, World, claim, deployment, dev, drop_file, request}
 /// A ledger with a bridge on it.
 struct Site {
     world: World,
+    /// Read once, when it began.
+    anchors: TrustAnchors,
     /// The mock ledger's bridge is the world's chain itself.
     _bridge: Option<Process>,
 }
@@ -45,7 +47,7 @@ impl Ledger for Evm {
         let world = World::new();
         before(&world.channel());
         let bridge = world.bridge_with(environment);
-        Site { world, _bridge: Some(bridge) }
+        Site { anchors: world.anchors(), world, _bridge: Some(bridge) }
     }
 }
 
@@ -53,7 +55,8 @@ struct Mock;
 
 impl Ledger for Mock {
     fn start(environment: &[(&str, &str)], before: impl FnOnce(&Channel)) -> Site {
-        Site { world: World::mock(environment, before), _bridge: None }
+        let world = World::mock(environment, before);
+        Site { anchors: world.anchors(), world, _bridge: None }
     }
 }
 
@@ -111,7 +114,7 @@ impl Site {
             LedgerKind::Evm => LedgerKind::Mock,
             LedgerKind::Mock => LedgerKind::Evm,
         };
-        Verifier::for_ledger(other, self.world.anchors(), None).unwrap()
+        Verifier::for_ledger(other, self.anchors.clone(), None).unwrap()
     }
 
     /// The verified decision; the misled verifier fails at `step`.
@@ -335,7 +338,7 @@ impl Site {
     }
 
     async fn ask<C: SolCall>(&self, call: &C) -> C::Return {
-        let asked = TransactionRequest::default().to(self.world.anchors().contract).input(call.abi_encode().into());
+        let asked = TransactionRequest::default().to(self.anchors.contract).input(call.abi_encode().into());
         C::abi_decode_returns(&self.provider().await.call(asked).await.unwrap()).unwrap()
     }
 
@@ -343,7 +346,7 @@ impl Site {
     async fn error<C: SolCall>(&self, account: usize, call: &C) -> binding::AuthorizationErrors {
         let asked = TransactionRequest::default()
             .from(dev(account).address())
-            .to(self.world.anchors().contract)
+            .to(self.anchors.contract)
             .input(call.abi_encode().into());
         let provider = self.provider().await;
         let called = provider.call(asked.clone()).await.unwrap_err();
@@ -383,7 +386,7 @@ impl Site {
     }
 
     fn domain(&self) -> SigningDomain {
-        SigningDomain::of(self.world.ledger, 31337, self.world.anchors().contract)
+        SigningDomain::of(self.world.ledger, 31337, self.anchors.contract)
     }
 }
 
@@ -479,7 +482,7 @@ async fn every_error_is_the_contracts<L: Ledger>() {
         error(binding::InvalidSignature { id, approver: dev(3).address() })
     );
     // Signed for the other kind of ledger, at this very address.
-    let contract = site.world.anchors().contract;
+    let contract = site.anchors.contract;
     let elsewhere = match site.world.ledger {
         LedgerKind::Evm => SigningDomain::mock(31337, contract),
         LedgerKind::Mock => SigningDomain::new(31337, contract),
@@ -506,7 +509,7 @@ async fn every_error_is_the_contracts<L: Ledger>() {
 
 async fn the_set_up_is_the_dev_chains<L: Ledger>() {
     let site = Site::start::<L>();
-    let anchors = site.world.anchors();
+    let anchors = &site.anchors;
     let epoch = anchors.latest().unwrap();
     let approvers = site.ask(&binding::approversCall {}).await;
     let seats: Vec<(Address, u8, u8)> = approvers.iter().map(|a| (a.account, a.role, a.bit)).collect();
@@ -618,6 +621,22 @@ async fn a_new_ledger_is_a_chain_that_rolled_back() {
     site.world.pending_id(&waiting.request_id);
     site.approve(&waiting, "1", &[]);
     site.approval(&waiting, 3).await;
+}
+
+#[test]
+fn every_log_line_of_a_transaction_says_what_it_is() {
+    let world = World::mock(&[], |_| {});
+    let request = deployment();
+    world.channel().publish_request(&request).unwrap();
+    world.pending_id(&request.request_id);
+    // Sent and seen on chain by the bridge, accepted and confirmed by the ledger.
+    let lines: Vec<String> = world.eventually("four lines tell of the transaction", || {
+        let log = std::fs::read_to_string(world.path("state/logs/bridge.log")).unwrap();
+        let of_transactions = log.lines().filter(|line| line.contains("tx=") || line.contains("hash: 0x"));
+        let lines: Vec<String> = of_transactions.map(str::to_owned).collect();
+        (lines.len() >= 4).then_some(lines)
+    });
+    assert!(lines.iter().all(|line| line.contains("MOCK")), "{lines:#?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use alloy::rpc::types::TransactionRequest;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::BridgeError;
 use super::alarms::{Alarm, Alarms};
@@ -662,11 +663,14 @@ impl Bridge {
 
     fn task(&self, question: impl Future<Output = Done> + Send + 'static) {
         let told = self.told.clone();
-        tokio::spawn(async move {
-            let done = question.await;
-            // The loop is gone only when the process ends.
-            let _ = told.send(done);
-        });
+        tokio::spawn(
+            async move {
+                let done = question.await;
+                // The loop is gone only when the process ends.
+                let _ = told.send(done);
+            }
+            .in_current_span(),
+        );
     }
 
     fn question(&mut self, now: Instant) -> Result<Question, BridgeError> {

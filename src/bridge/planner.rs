@@ -160,11 +160,14 @@ impl Planner {
                 found.gas = self.suspects.get(id).copied().flatten();
                 return Some(found);
             }
-            let (expected, most) = (gas::expected(found.load()), self.submitter.gas_max());
-            if expected <= most {
+            let (expected, gas_max) = (gas::expected(found.load()), self.submitter.gas_max());
+            let (bytes, bytes_max) = (found.calldata.len() as u64, self.submitter.calldata_bytes_max() as u64);
+            if expected <= gas_max && bytes <= bytes_max {
                 return Some(found);
             }
-            let fitting = (count as u64).saturating_mul(most) / expected;
+            let count_now = count as u64;
+            let fitting =
+                (count_now.saturating_mul(gas_max) / expected).min(count_now.saturating_mul(bytes_max) / bytes);
             count = usize::try_from(fitting).unwrap_or_default().clamp(1, count - 1);
         }
     }

@@ -11,6 +11,7 @@ use alloy::rpc::types::TransactionReceipt;
 use alloy::transports::RpcError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::endpoints::ChainClient;
 use super::journal::ItemKind;
@@ -60,22 +61,25 @@ impl Sender {
     /// more than the nonces that are open.
     pub fn start(client: ChainClient, done: impl Fn(Sent) + Send + 'static) -> Self {
         let (queue, mut waiting) = mpsc::unbounded_channel::<Outgoing>();
-        let task = tokio::spawn(async move {
-            let mut instant = client.is_single();
-            while let Some(outgoing) = waiting.recv().await {
-                crash::point("send.before");
-                let began = Instant::now();
-                let (outcome, receipt) = if outgoing.alone && instant {
-                    send_and_wait(&client, &outgoing, &mut instant).await
-                } else {
-                    (send(&client, &outgoing).await, None)
-                };
-                super::metrics::send(began.elapsed());
-                crash::point("send.after");
-                let Outgoing { nonce, tx_hash, kind, .. } = outgoing;
-                done(Sent { nonce, tx_hash, kind, outcome, receipt });
+        let task = tokio::spawn(
+            async move {
+                let mut instant = client.is_single();
+                while let Some(outgoing) = waiting.recv().await {
+                    crash::point("send.before");
+                    let began = Instant::now();
+                    let (outcome, receipt) = if outgoing.alone && instant {
+                        send_and_wait(&client, &outgoing, &mut instant).await
+                    } else {
+                        (send(&client, &outgoing).await, None)
+                    };
+                    super::metrics::send(began.elapsed());
+                    crash::point("send.after");
+                    let Outgoing { nonce, tx_hash, kind, .. } = outgoing;
+                    done(Sent { nonce, tx_hash, kind, outcome, receipt });
+                }
             }
-        });
+            .in_current_span(),
+        );
         Sender { queue, task }
     }
 

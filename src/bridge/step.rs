@@ -324,6 +324,9 @@ impl Bridge {
         if reason.to_lowercase().contains("insufficient funds") {
             self.alarms.raise(Alarm::LowBalance, reason);
         }
+        if reason.to_lowercase().contains("oversized data") {
+            self.planner.submitter.keep_small();
+        }
         self.chain.hold_until = Some(Instant::now() + REJECTED_PAUSE);
         self.chain.balance_at = Instant::now();
         let planner = &mut self.planner;

@@ -19,6 +19,10 @@ use crate::crypto::SigningKey;
 use crate::crypto::key::KeyError;
 use crate::schema::Timestamp;
 
+/// Calldata of one transaction, in bytes, as long as no node says that it is too much.
+const CALLDATA_BYTES_MAX: usize = 512 * 1024;
+/// What fits geth's 128 KiB a transaction (`txMaxSize`), signature and fields aside.
+const CALLDATA_BYTES_SMALL: usize = 120 * 1024;
 /// Gaps that one look fills.
 const GAPS_MAX: u64 = 16;
 
@@ -28,6 +32,7 @@ pub struct Submitter {
     settings: SubmitterSettings,
     market: Market,
     block_gas_limit: u64,
+    calldata_bytes_max: usize,
     /// The lowest nonce that the chain allows; the journal's own may be higher.
     floor: u64,
 }
@@ -64,7 +69,14 @@ pub enum Unstuck {
 impl Submitter {
     pub fn new(key: SigningKey, settings: SubmitterSettings) -> Self {
         let market = Market { base_fee_wei: 0, priority_fee_wei: settings.tip_wei };
-        Submitter { key, settings, market, block_gas_limit: gas::TRANSACTION_GAS_MAX, floor: 0 }
+        Submitter {
+            key,
+            settings,
+            market,
+            block_gas_limit: gas::TRANSACTION_GAS_MAX,
+            calldata_bytes_max: CALLDATA_BYTES_MAX,
+            floor: 0,
+        }
     }
 
     pub fn account(&self) -> Address {
@@ -84,6 +96,16 @@ impl Submitter {
     /// The most that one transaction may take.
     pub fn gas_max(&self) -> u64 {
         gas::transaction_max(self.block_gas_limit)
+    }
+
+    /// The most calldata that one transaction may carry, in bytes.
+    pub fn calldata_bytes_max(&self) -> usize {
+        self.calldata_bytes_max
+    }
+
+    /// A node said that a transaction is too large: from now on they fit geth's limit.
+    pub fn keep_small(&mut self) {
+        self.calldata_bytes_max = CALLDATA_BYTES_SMALL;
     }
 
     /// Learns what the newest block says.

@@ -46,6 +46,14 @@ pub fn banner() {
     SAID.call_once(|| eprintln!("{}: {BANNER}", Paint::for_stderr().mock(LABEL)));
 }
 
+/// What log lines are written in, so that each of them says `MOCK`.
+pub fn span(ledger: LedgerKind) -> tracing::Span {
+    match ledger {
+        LedgerKind::Evm => tracing::Span::none(),
+        LedgerKind::Mock => tracing::info_span!(target: "guardrail::mock", "MOCK"),
+    }
+}
+
 /// What a line about a ledger ends with.
 pub fn suffix(ledger: LedgerKind) -> &'static str {
     match ledger {

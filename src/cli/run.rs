@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
+use tracing::Instrument;
 
 use super::anchors;
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
+use super::mock;
 use super::out::outln;
 use super::pending::printable;
 use super::screen::{JsonLines, Screen};
@@ -128,9 +130,10 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         config,
     };
     let agent = Agent::new(parts).map_err(agent_error)?;
+    let span = mock::span(globals.ledger());
     let end = match (&args.resume, &args.prompt) {
-        (Some(id), _) => agent.resume(id, &stop).await,
-        (None, Some(prompt)) => agent.run(args.thread.clone(), prompt, &stop).await,
+        (Some(id), _) => agent.resume(id, &stop).instrument(span).await,
+        (None, Some(prompt)) => agent.run(args.thread.clone(), prompt, &stop).instrument(span).await,
         (None, None) => return Err(CommandError::message(Exit::Usage, "give --prompt or --resume")),
     };
     let end = end.map_err(agent_error)?;

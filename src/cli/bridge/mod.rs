@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use alloy::providers::Provider;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::context::{Globals, dev, load_key};
 use super::error::{CommandError, Exit, OrExit};
@@ -78,7 +79,7 @@ async fn daemon(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
             }
             let (ledger, globals) = mock::start(globals, &args.mock).await?;
             outln!("{}", ledger.url())?;
-            let served = serve(&globals, args, &stop).await;
+            let served = serve(&globals, args, &stop).instrument(mock::span(LedgerKind::Mock)).await;
             ledger.stop().await;
             served
         }
