@@ -441,6 +441,8 @@ fn forged_proofs_of_consumption_and_record_are_quarantined_and_the_bridge_may_be
     let (world, mut bridge) = World::with_bridge();
     world.workspace();
     let (request_id, checkpoint, approved) = approved_without_waiting(&world);
+    // Killed before it has noted that the answer is out, it would put it there again.
+    world.empties("claimed");
     bridge.kill();
 
     let mut agent = world.agent(&["--resume", &checkpoint]);

@@ -14,6 +14,7 @@ mod fault_support;
 mod hostile_rpc;
 mod inbox;
 mod jsonrpc;
+mod keeping;
 mod layering;
 mod ledger_conformance;
 mod many_pending;

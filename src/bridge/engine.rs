@@ -312,10 +312,8 @@ impl Bridge {
                     .unwrap_or(i64::MAX),
             },
         );
-        // What the journal has allocated counts; the chain's word is for an account that sent before.
-        if journal.read().highest_nonce()?.is_none() {
-            submitter.raise_floor(used);
-        }
+        // Higher than the journal's own where the account sent before, or the journal is an older copy.
+        submitter.raise_floor(used);
         let head = reader.head().await?;
         submitter.observe_block(head.base_fee_wei, head.gas_limit);
         let mut planner = Planner::new(submitter, epoch, contract_approvers);
