@@ -229,16 +229,3 @@ async fn of_two_claims_one_consumes_and_the_other_learns_whose_it_is() {
     let failure = verdicts.remove(1).unwrap_err();
     assert_eq!((failure.step, failure.reason.contains("another claim")), (4, true), "{failure}");
 }
-
-#[test]
-fn a_second_bridge_on_the_same_channel_or_account_refuses_to_start() {
-    let world = World::new();
-    let _bridge = world.bridge();
-    let same_channel = world.run(&["bridge"]);
-    assert_eq!(same_channel.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&same_channel.stderr).contains("another bridge holds"));
-    let other = [("GUARDRAIL_CHANNEL", world.path("channel2")), ("GUARDRAIL_STATE_DIR", world.path("state2"))];
-    let same_account = world.command(&["bridge"]).envs(other).output().unwrap();
-    assert_eq!(same_account.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&same_account.stderr).contains("another bridge on this host"));
-}

@@ -11,4 +11,5 @@ mod inbox;
 mod layering;
 mod node_life;
 mod support;
+mod two_bridges;
 mod vectors;

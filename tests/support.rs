@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,6 +18,7 @@ use guardrail::schema::{
     AuthRequest, AuthResponse, AuthorizationId, EstimatedImpact, RequestId, RiskScore, Sha256Digest, Timestamp,
     TrustAnchors,
 };
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +45,27 @@ impl Process {
         self.0.try_wait().unwrap().is_none()
     }
 
-    pub fn interrupt(&mut self) -> std::process::ExitStatus {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    pub fn interrupt(&mut self) -> ExitStatus {
+        self.signal(Signal::INT);
         self.0.wait().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "process {} does not end", self.0.id());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends a signal, and does not wait for what comes of it.
+    pub fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 
@@ -70,9 +88,14 @@ impl Anvil {
     }
 
     pub fn start_with(arguments: &[&str]) -> Anvil {
+        Self::start_on(0, arguments)
+    }
+
+    /// Starts on a port that an earlier node had, or on a free one where it is 0.
+    pub fn start_on(port: u16, arguments: &[&str]) -> Anvil {
         let anvil = guardrail::node::find_anvil(&project().join("contracts")).expect("run `make setup` first");
         let mut child = Command::new(anvil)
-            .args(["--port", "0", "--chain-id", "31337"])
+            .args(["--port", &port.to_string(), "--chain-id", "31337"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -97,7 +120,38 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        World { anvil: Anvil::start(), dir: tempfile::tempdir().unwrap() }
+        Self::on(Anvil::start())
+    }
+
+    pub fn on(anvil: Anvil) -> World {
+        World { anvil, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A set-up in memory, for so many files that a disk's syncs would be all that is seen of a test.
+    pub fn in_memory() -> World {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        World { anvil: Anvil::start(), dir: dir.unwrap() }
+    }
+
+    /// Gives every later command the shipped configuration with other values in `bridge_config.yaml`.
+    pub fn configure(&self, values: &[(&str, &str)]) {
+        let target = self.path("config");
+        if !target.exists() {
+            copy(&project().join("config"), &target);
+        }
+        let path = target.join("bridge_config.yaml");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for (key, value) in values {
+            let is_key = |line: &str| line.trim_start().trim_start_matches("# ").starts_with(&format!("{key}:"));
+            assert_eq!(text.lines().filter(|line| is_key(line)).count(), 1, "{key} in {}", path.display());
+            let lines = text.lines().map(|line| match is_key(line) {
+                true => format!("  {key}: {value}\n"),
+                false => format!("{line}\n"),
+            });
+            text = lines.collect();
+        }
+        std::fs::write(path, text).unwrap();
     }
 
     /// A set-up whose chain and bridge have just come up, and the bridge.
@@ -125,6 +179,9 @@ impl World {
             .env("GUARDRAIL_RPC_URL", &self.anvil.url)
             .env("GUARDRAIL_LOCK_DIR", self.path("locks"))
             .stdin(Stdio::null());
+        if self.path("config").exists() {
+            command.env("GUARDRAIL_CONFIG_DIR", self.path("config"));
+        }
         command
     }
 
@@ -195,19 +252,31 @@ impl World {
     }
 
     pub fn bridge_with(&self, environment: &[(&str, &str)]) -> Process {
+        match self.try_bridge(environment) {
+            Ok(bridge) => bridge.process,
+            Err(ended) => panic!("the bridge ended before it was ready: {ended:#?}"),
+        }
+    }
+
+    /// Starts a bridge and waits until it says that it is ready, or ends before.
+    pub fn try_bridge(&self, environment: &[(&str, &str)]) -> Result<Bridge, BridgeEnd> {
         let mut command = self.command(&["bridge"]);
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-        let mut seen = Vec::new();
+        let mut said = Vec::new();
         for line in lines.by_ref().map(Result::unwrap) {
-            if line.starts_with("bridge ready") {
-                std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-                return process;
+            let ready = line.starts_with("bridge ready");
+            said.push(line);
+            if ready {
+                let stderr = std::thread::spawn(move || {
+                    said.extend(lines.map_while(Result::ok));
+                    said.join("\n")
+                });
+                return Ok(Bridge { process, stderr });
             }
-            seen.push(line);
         }
-        panic!("the bridge ended before it was ready:\n{}", seen.join("\n"));
+        Err(BridgeEnd { status: process.0.wait().unwrap(), stderr: said.join("\n") })
     }
 
     pub fn anchors(&self) -> TrustAnchors {
@@ -238,8 +307,13 @@ impl World {
     }
 
     /// Polls another process's state, for which there is no event to wait for.
-    pub fn eventually<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn eventually<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        self.eventually_within(PATIENCE, what, look)
+    }
+
+    /// [`World::eventually`] for what takes its time.
+    pub fn eventually_within<T>(&self, patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = look() {
                 return found;
@@ -269,6 +343,27 @@ impl World {
         self.eventually(&format!("{file} is quarantined: {rule}"), || {
             self.quarantined().contains(&(file.to_owned(), rule.to_owned())).then_some(())
         });
+    }
+}
+
+/// A running `guardrail bridge`, and what it says on stderr until its end.
+pub struct Bridge {
+    pub process: Process,
+    stderr: JoinHandle<String>,
+}
+
+/// A bridge that came to its end.
+#[derive(Debug)]
+pub struct BridgeEnd {
+    pub status: ExitStatus,
+    pub stderr: String,
+}
+
+impl Bridge {
+    /// Waits until it ends by itself.
+    pub fn end(mut self) -> BridgeEnd {
+        let status = self.process.ended();
+        BridgeEnd { status, stderr: self.stderr.join().unwrap() }
     }
 }
 
