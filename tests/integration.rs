@@ -13,6 +13,7 @@ mod inbox;
 mod jsonrpc;
 mod layering;
 mod node_life;
+mod random_kills;
 mod support;
 mod two_bridges;
 mod vectors;
