@@ -12,6 +12,7 @@ mod fault_support;
 mod inbox;
 mod jsonrpc;
 mod layering;
+mod node_kills;
 mod node_life;
 mod random_kills;
 mod support;
