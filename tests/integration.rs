@@ -8,6 +8,7 @@ mod bad_input;
 mod bridge_life;
 mod crash_matrix;
 mod demo_scenario;
+mod disk_full;
 mod fault_support;
 mod hostile_rpc;
 mod inbox;
