@@ -5,6 +5,7 @@
 mod administration;
 mod agent_flows;
 mod bad_input;
+mod bridge_daemon;
 mod bridge_life;
 mod crash_matrix;
 mod demo_scenario;
