@@ -7,7 +7,7 @@ CONTRACTS := contracts
 STAMP := $(CONTRACTS)/node_modules/.guardrail-setup
 FORGE = $(firstword $(wildcard $(CONTRACTS)/node_modules/@foundry-rs/forge-*/bin/forge) forge)
 
-.PHONY: help setup demo test check fmt lint contracts-test artifact-check bench-gas audit-contract coverage-contract clean
+.PHONY: help setup demo test soak check fmt lint contracts-test artifact-check bench-gas audit-contract coverage-contract clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,13 @@ test: setup ## every test: contract, Rust, end to end
 	@echo "test: Rust (units, properties, end to end on a real Anvil)"
 	@scripts/cargo-test.sh
 
+# Modules of tests/ whose long forms a soak runs.
+FAULTS := crash_matrix random_kills node_kills proxy hostile_rpc overflow two_bridges disk_full many_pending bridge_daemon
+
+soak: setup ## the fault tests in their long form, under half an hour; writes docs/crash_matrix.md
+	@echo "soak: crashes, kills, lying endpoints, full disks (GUARDRAIL_SEED repeats a run)"
+	@GUARDRAIL_SOAK=1 scripts/cargo-test.sh -- $(FAULTS:%=%::)
+
 contracts-test: setup
 	@cd $(CONTRACTS) && $(abspath $(FORGE)) test --force
 
@@ -49,7 +56,7 @@ coverage-contract: setup ## forge coverage of the contract
 
 lint: setup ## rustfmt, clippy, forge fmt, artifact drift, spelling
 	@cargo fmt --all --check
-	@cargo clippy --locked --all-targets --quiet -- -D warnings
+	@cargo clippy --locked --all-targets --features failpoints --quiet -- -D warnings
 	@cd $(CONTRACTS) && $(abspath $(FORGE)) fmt --check
 	@$(MAKE) --no-print-directory artifact-check
 	@scripts/spelling.sh
