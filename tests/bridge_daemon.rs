@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::fault_support::{
     End, Life, Observer, alarms, alarms_become, becomes, drive, free_port, same, states_of, status,
 };
-use crate::jsonrpc::{Message, exchange};
+use crate::jsonrpc::{Message, Rpc, exchange};
 use crate::support::{Anvil, World, dev, request};
 
 const GWEI: u128 = 1_000_000_000;
@@ -186,8 +186,7 @@ fn another_chain_on_the_same_port_stops_it_with_an_explanation() {
     let port = free_port();
     let mut world = World::on(Anvil::start_on(port, &[]));
     let bridge = world.try_bridge(&[]).unwrap();
-    let genesis = |world: &World| Observer::new(world).rpc.call("eth_getBlockByNumber", json!(["0x0", false]));
-    let before = genesis(&world)["hash"].take();
+    let before = Rpc::new(&world.anvil.url).call("eth_getBlockByNumber", json!(["0x0", false]))["hash"].take();
     world.anvil.process.kill();
     world.anvil = Anvil::start_on(port, &["--timestamp", "1700000000"]);
     let end = bridge.end();

@@ -55,10 +55,10 @@ impl Row {
         if stuck {
             observer.rpc.automine(false);
             life = life.begin(&observer.channel);
-            world.eventually("it dies over a stuck transaction", || bridge.died(Phase::Request));
+            world.eventually("it dies over a stuck transaction", || bridge.dies(Phase::Request));
             observer.rpc.automine(true);
             observer.rpc.mine();
-            bridge.process = world.bridge();
+            bridge.start_again();
         } else {
             life = life.begin(&observer.channel);
         }
@@ -98,14 +98,18 @@ impl<'a> Mortal<'a> {
     }
 
     fn tend(&mut self, phase: Phase) {
-        if self.died.is_none() && self.died(phase).is_some() {
-            self.process = self.world.bridge();
+        if self.died.is_none() && self.dies(phase).is_some() {
+            self.start_again();
         }
         assert!(self.process.alive(), "it died without a reason");
     }
 
+    fn start_again(&mut self) {
+        self.process = self.world.bridge();
+    }
+
     /// Whether it has died at its point; nobody starts it again.
-    fn died(&mut self, phase: Phase) -> Option<()> {
+    fn dies(&mut self, phase: Phase) -> Option<()> {
         let status = self.process.0.try_wait().unwrap()?;
         assert!(was_killed(status), "it ended by itself: {status}");
         self.died = Some(phase);
@@ -130,6 +134,9 @@ fn was_killed(status: ExitStatus) -> bool {
 
 #[test]
 fn a_bridge_that_dies_at_any_point_does_everything_once() {
+    if !cfg!(feature = "failpoints") {
+        panic!("built without its points: cargo test --features failpoints, as scripts/cargo-test.sh does");
+    }
     let hits = if soak() { HITS } else { 1 };
     let rows: Vec<Row> = POINTS.iter().flat_map(|point| (1..=hits).map(|hit| Row { point, hit })).collect();
     let next = Mutex::new(rows.iter().enumerate());

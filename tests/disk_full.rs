@@ -85,7 +85,7 @@ fn a_full_disk_of_the_journal_is_waited_out() {
         return;
     }
     let world = World::new();
-    small_disk(&world, "state", "8m");
+    small_disk(&world, "state", "16m");
     let address = format!("127.0.0.1:{}", free_port());
     world.configure(&[("listen", &format!("\"{address}\""))]);
     let bridge = world.bridge();
@@ -117,7 +117,7 @@ fn a_bridge_killed_while_its_disk_is_full_goes_on() {
         return;
     }
     let world = World::new();
-    small_disk(&world, "state", "8m");
+    small_disk(&world, "state", "16m");
     let mut bridge = world.bridge();
     let observer = Observer::new(&world);
     bridge.signal(Signal::STOP);
@@ -139,7 +139,7 @@ fn a_full_disk_of_the_channel_shows_no_half_of_an_answer() {
         return;
     }
     let world = World::new();
-    small_disk(&world, "channel", "2m");
+    small_disk(&world, "channel", "4m");
     let bridge = world.bridge();
     let observer = Observer::new(&world);
     let mut life = Life::of(large(0), End::Recorded).begin(&observer.channel);

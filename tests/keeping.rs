@@ -143,6 +143,6 @@ fn a_new_requester_key_begins_a_journal_of_its_own() {
     assert!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
     let found = world.ok(&["audit", "--json"]);
     let asked: Vec<Value> = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |id: &str| asked.iter().find(|event| event["request_id"] == id).cloned();
-    assert!(of(request.request_id.as_str()).is_some(), "{found}");
+    let event = asked.iter().find(|event| event["detail"]["request_id"] == request.request_id.as_str());
+    assert_eq!(event.map(|event| &event["detail"]["requester"]), Some(&json!(new)), "{found}");
 }

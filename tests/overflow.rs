@@ -12,7 +12,7 @@ use crate::support::{World, request};
 #[test]
 fn files_beyond_the_event_queue_are_all_found() {
     let (files, valid) = (size(5_000, 50_000), size(60, 300));
-    let world = World::new();
+    let world = World::in_memory();
     world.configure(&[("authorization_timeout_s", "3600")]);
     let bridge = world.bridge();
     let observer = Observer::new(&world);

@@ -75,9 +75,10 @@ impl Fault {
         ]
     }
 
-    fn applies(self, method: &str) -> bool {
+    /// Whether it is a well-formed answer that is not true.
+    pub const fn is_lie(self) -> bool {
         match self {
-            Fault::CountTooLow | Fault::CountTooHigh => method == COUNT,
+            Fault::CountTooLow | Fault::CountTooHigh => true,
             Fault::DropRequest
             | Fault::DropAnswer
             | Fault::Delay(_)
@@ -85,14 +86,19 @@ impl Fault {
             | Fault::Duplicate
             | Fault::Reorder
             | Fault::Garble
-            | Fault::Status(_) => true,
+            | Fault::Status(_) => false,
         }
+    }
+
+    fn applies(self, method: &str) -> bool {
+        !self.is_lie() || method == COUNT
     }
 }
 
 /// A transaction that came by, and what was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
+    pub sender: Address,
     pub nonce: u64,
     pub hash: B256,
     pub max_fee_wei: u128,
@@ -195,9 +201,10 @@ impl Proxy {
         self.shared.forks.store(false, Ordering::SeqCst);
     }
 
-    /// The transactions that came by.
-    pub fn sent(&self) -> Vec<Sent> {
-        self.shared.sent.lock().unwrap().clone()
+    /// The transactions of one sender that came by.
+    pub fn sent_by(&self, sender: Address) -> Vec<Sent> {
+        let sent = self.shared.sent.lock().unwrap();
+        sent.iter().filter(|sent| sent.sender == sender).cloned().collect()
     }
 }
 
@@ -294,10 +301,11 @@ impl Shared {
     fn send(&self, asked: &Value) -> io::Result<Value> {
         let raw: Bytes = serde_json::from_value(asked["params"][0].clone())?;
         let transaction = TxEnvelope::decode_2718_exact(&raw).map_err(io::Error::other)?;
+        let sender = transaction.recover_signer().map_err(io::Error::other)?;
         // One at a time, as the pool of a node would.
         let mut pool = self.pool.lock().unwrap();
-        let answer = match pool.judge(&self.upstream, &transaction)? {
-            Ok(sender) => {
+        let answer = match pool.judge(&self.upstream, sender, &transaction)? {
+            Ok(()) => {
                 let answer = self.upstream.pass(asked)?;
                 if answer["error"].is_null() {
                     pool.take(sender, &transaction);
@@ -309,6 +317,7 @@ impl Shared {
             }
         };
         self.sent.lock().unwrap().push(Sent {
+            sender,
             nonce: transaction.nonce(),
             hash: *transaction.tx_hash(),
             max_fee_wei: transaction.max_fee_per_gas(),
@@ -339,9 +348,8 @@ struct Pooled {
 }
 
 impl Pool {
-    /// The sender of a transaction that geth would take, else geth's words.
-    fn judge(&mut self, upstream: &Rpc, transaction: &TxEnvelope) -> io::Result<Result<Address, String>> {
-        let sender = transaction.recover_signer().map_err(io::Error::other)?;
+    /// Whether geth would take a transaction, else why not, in its words.
+    fn judge(&mut self, upstream: &Rpc, sender: Address, transaction: &TxEnvelope) -> io::Result<Result<(), String>> {
         let (nonce, hash) = (transaction.nonce(), *transaction.tx_hash());
         self.forget(upstream, sender)?;
         if self.pooled.values().any(|known| known.hash == hash) {
@@ -368,7 +376,7 @@ impl Pool {
             }
             None => {}
         }
-        Ok(Ok(sender))
+        Ok(Ok(()))
     }
 
     fn take(&mut self, sender: Address, transaction: &TxEnvelope) {
@@ -452,7 +460,7 @@ fn it_refuses_what_geth_refuses_in_geths_words() {
     assert_eq!(send(transfer(0, 21_000, 30 * GWEI, 3 * GWEI)), refused("nonce too low: next nonce 16, tx nonce 0"));
     // A node that forgot a transaction takes it again.
     let last = transfer(16, 21_000, 10 * GWEI, GWEI);
-    let hash = proxy.sent().iter().rfind(|sent| sent.nonce == 16).unwrap().hash;
+    let hash = proxy.sent_by(dev(0).address()).iter().rfind(|sent| sent.nonce == 16).unwrap().hash;
     node.call("anvil_dropTransaction", json!([hash]));
     assert_eq!(send(last), Ok(()));
 }

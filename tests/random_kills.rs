@@ -16,6 +16,7 @@ fn kills_at_random_moments_lose_nothing_and_repeat_nothing() {
     let mut dice = Dice::roll_out("random_kills");
     let (requests, kills) = (size(40, 200), size(8, 30));
     let world = World::new();
+    world.configure(&[("authorization_timeout_s", "3600")]);
     let mut bridge = world.bridge();
     let observer = Observer::new(&world);
     let lives = Mutex::new(Vec::<Life>::new());

@@ -143,6 +143,13 @@ impl World {
         World { anvil, dir: tempfile::tempdir().unwrap(), ledger: LedgerKind::Evm }
     }
 
+    /// A set-up in memory, for so many files that a disk's syncs would be all that is seen of a test.
+    pub fn in_memory() -> World {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        World { anvil: Anvil::start(), dir: dir.unwrap(), ledger: LedgerKind::Evm }
+    }
+
     /// Gives every later command the shipped configuration with other values in `bridge_config.yaml`.
     pub fn configure(&self, values: &[(&str, &str)]) {
         let target = self.path("config");
