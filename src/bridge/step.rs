@@ -83,10 +83,11 @@ impl Bridge {
         }
         self.needs.extend(outcome.needs);
         self.files.unpublished |= outcome.answered > 0;
-        self.file(&files, outcome.files)?;
+        // An answer is visible before the file that asked for it is gone: its sender looks for either.
         if self.files.unpublished && self.may_try() {
             self.publish()?;
         }
+        self.file(&files, outcome.files)?;
         match trouble {
             Some(error) => Err(error),
             None => {

@@ -206,11 +206,20 @@ impl ChainReader {
         {
             identity.check(self.provider()).await?;
         }
+        self.agree(confirmed.number, confirmed.hash).await?;
         let (logs, cursor) = self.page(start, confirmed).await?;
-        if let Some((url, other)) = self.client.contradiction(cursor.number, cursor.hash).await {
-            return Err(BridgeError::Disagree { number: cursor.number, ours: cursor.hash, url, other });
+        if cursor.number != confirmed.number {
+            self.agree(cursor.number, cursor.hash).await?;
         }
         self.complete(question, head, confirmed, rewind, logs, cursor, Vec::new()).await
+    }
+
+    /// Sees that no endpoint has another block at this height.
+    async fn agree(&self, number: u64, ours: B256) -> Result<(), BridgeError> {
+        match self.client.contradiction(number, ours).await {
+            Some((url, other)) => Err(BridgeError::Disagree { number, ours, url, other }),
+            None => Ok(()),
+        }
     }
 
     /// The common case, asked at once: a transaction of ours is in the block that follows the cursor.
