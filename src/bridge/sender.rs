@@ -18,8 +18,10 @@ use super::journal::ItemKind;
 use super::rpc::{SendOutcome, classify_send};
 use crate::crash;
 
-/// `eth_sendRawTransactionSync` (EIP-7966) is given up on a chain that takes longer than this.
+/// How long `eth_sendRawTransactionSync` (EIP-7966) may hold up what comes after it.
 const INSTANT: Duration = Duration::from_millis(500);
+/// How long the plain method is used after a chain took longer than that.
+const NOT_INSTANT: Duration = Duration::from_secs(60);
 const METHOD_NOT_FOUND: i64 = -32601;
 
 /// A transaction to send.
@@ -63,12 +65,12 @@ impl Sender {
         let (queue, mut waiting) = mpsc::unbounded_channel::<Outgoing>();
         let task = tokio::spawn(
             async move {
-                let mut instant = client.is_single();
+                let mut waits = Waits::new(client.is_single());
                 while let Some(outgoing) = waiting.recv().await {
                     crash::point("send.before");
                     let began = Instant::now();
-                    let (outcome, receipt) = if outgoing.alone && instant {
-                        send_and_wait(&client, &outgoing, &mut instant).await
+                    let (outcome, receipt) = if outgoing.alone && waits.are_short() {
+                        send_and_wait(&client, &outgoing, &mut waits).await
                     } else {
                         (send(&client, &outgoing).await, None)
                     };
@@ -96,21 +98,42 @@ async fn send(client: &ChainClient, outgoing: &Outgoing) -> SendOutcome {
     classify_send(client.provider().send_raw_transaction(&outgoing.raw).await)
 }
 
+/// Whether a receipt may be waited for.
+struct Waits {
+    /// The one endpoint has the method.
+    possible: bool,
+    not_before: Option<Instant>,
+}
+
+impl Waits {
+    fn new(possible: bool) -> Self {
+        Waits { possible, not_before: None }
+    }
+
+    fn are_short(&self) -> bool {
+        self.possible && self.not_before.is_none_or(|until| until <= Instant::now())
+    }
+}
+
 async fn send_and_wait(
     client: &ChainClient,
     outgoing: &Outgoing,
-    instant: &mut bool,
+    waits: &mut Waits,
 ) -> (SendOutcome, Option<Box<TransactionReceipt>>) {
-    let began = Instant::now();
-    let answer: Result<TransactionReceipt, _> =
-        client.provider().client().request("eth_sendRawTransactionSync", (outgoing.raw.clone(),)).await;
-    if began.elapsed() > INSTANT {
-        *instant = false;
-    }
+    let provider = client.provider().client();
+    let asked = provider.request("eth_sendRawTransactionSync", (outgoing.raw.clone(),));
+    let answer: Result<TransactionReceipt, _> = match tokio::time::timeout(INSTANT, asked).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            waits.not_before = Some(Instant::now() + NOT_INSTANT);
+            let what = format!("not mined within {} ms", INSTANT.as_millis());
+            return (SendOutcome::PossiblySent(what), None);
+        }
+    };
     match answer {
         Ok(receipt) => (SendOutcome::Accepted, Some(Box::new(receipt))),
         Err(RpcError::ErrorResp(payload)) if payload.code == METHOD_NOT_FOUND => {
-            *instant = false;
+            waits.possible = false;
             (send(client, outgoing).await, None)
         }
         Err(error) => (classify_send::<()>(Err(error)), None),
