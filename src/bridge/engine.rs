@@ -673,8 +673,8 @@ impl Bridge {
 
     fn question(&mut self, now: Instant) -> Result<Question, BridgeError> {
         let reads = self.journal.read();
-        let open = reads.open_nonces()?;
-        let stuck = open.first().and_then(|open| open.attempts.last()).is_some_and(|last| {
+        let open = reads.open_attempts()?;
+        let stuck = open.first().is_some_and(|last| {
             let waited_ms = Timestamp::now().unix_ms().saturating_sub(last.signed_at_ms);
             waited_ms.saturating_mul(2)
                 > i64::try_from(self.config.chain.resubmit_interval_s * 1000).unwrap_or(i64::MAX)
@@ -688,10 +688,7 @@ impl Bridge {
         Ok(Question {
             blocks: reads.blocks(if self.chain.deep { BLOCKS_ASKED } else { BLOCKS_NEAR })?,
             all_blocks: self.chain.deep,
-            watched: open
-                .into_iter()
-                .map(|open| Watched { nonce: open.nonce, attempts: open.attempts.iter().map(|a| a.tx_hash).collect() })
-                .collect(),
+            watched: open.into_iter().map(|open| Watched { nonce: open.nonce, attempts: open.tx_hashes }).collect(),
             hints: self.chain.hints.clone(),
             past: past.into_iter().map(|request| (request.authorization_id, request.expires_at_s)).collect(),
             identity: Some(self.identity.clone()),

@@ -30,6 +30,8 @@ use crate::schema::{AuthRequest, AuthorizationId, LifecycleEvent, Refusal, Reque
 pub const IN_FLIGHT_MAX: usize = 16;
 /// Answers written or published in one step.
 const ANSWERS_MAX: usize = 256;
+/// How long the confirmation of a request that has its receipt may wait for the next one's.
+const CONFIRM_REQUESTS_WITHIN: std::time::Duration = std::time::Duration::from_millis(10);
 /// Consecutive looks that must find a nonce used by somebody else before that is believed.
 const MISSING_LOOKS: u32 = 3;
 /// How long nothing new goes out after a node certainly rejected a transaction.
@@ -175,7 +177,10 @@ impl Bridge {
                     outcome.planned.push(planner_changed.submitter.plan_nothing(writes)?);
                 }
             }
-            if let Some(used) = used {
+            let lowest = writes.open_attempts()?.into_iter().next();
+            if let (Some(used), Some(lowest)) = (used, lowest)
+                && planner_changed.submitter.is_stuck(lowest.signed_at_ms)
+            {
                 let open = writes.open_nonces()?;
                 match planner_changed.submitter.unstick(writes, &open, used)? {
                     Unstuck::Nothing => {}
@@ -294,6 +299,7 @@ impl Bridge {
     pub(super) fn take_sent(&mut self, sent: Sent) -> Result<(), BridgeError> {
         let now = Instant::now();
         match sent.outcome {
+            SendOutcome::Accepted if sent.receipt.is_some() => {}
             SendOutcome::Accepted => self.chain.sync_at = self.chain.sync_at.min(now + super::engine::SOON),
             SendOutcome::PossiblySent(answer) => {
                 tracing::warn!(target: "guardrail::bridge", nonce = sent.nonce, answer, "possibly sent");
@@ -305,7 +311,9 @@ impl Bridge {
         if let Some(hint) = hint {
             crash::point("receipt.before");
             self.chain.hints.push(hint);
-            self.chain.sync_at = now;
+            // A decision is waited for; that a request is confirmed is told to nobody.
+            let wait = if hint.kind == ItemKind::Request { CONFIRM_REQUESTS_WITHIN } else { std::time::Duration::ZERO };
+            self.chain.sync_at = self.chain.sync_at.min(now + wait);
             if sent.kind == ItemKind::Request && hint.succeeded && self.is_observed() {
                 for id in self.journal.read().items(sent.nonce)? {
                     if let Some(request) = self.journal.read().request_by_authorization(id)? {

@@ -189,6 +189,11 @@ impl Submitter {
         })
     }
 
+    /// Whether an attempt has waited for the resubmit interval.
+    pub fn is_stuck(&self, signed_at_ms: i64) -> bool {
+        Timestamp::now().unix_ms().saturating_sub(signed_at_ms) >= self.settings.resubmit_interval_ms
+    }
+
     /// Gets stuck transactions out: fills gaps below the lowest open nonce, or raises the fee of
     /// the lowest one once it has waited for the resubmit interval. `used` is how many nonces the
     /// chain says are used.
@@ -198,8 +203,7 @@ impl Submitter {
     pub fn unstick(&self, writes: &Writes<'_>, open: &[OpenNonce], used: u64) -> Result<Unstuck, BridgeError> {
         let Some(lowest) = open.first() else { return Ok(Unstuck::Nothing) };
         let Some(last) = lowest.attempts.last() else { return Ok(Unstuck::Nothing) };
-        let waited_ms = Timestamp::now().unix_ms().saturating_sub(last.signed_at_ms);
-        if waited_ms < self.settings.resubmit_interval_ms || used > lowest.nonce {
+        if !self.is_stuck(last.signed_at_ms) || used > lowest.nonce {
             return Ok(Unstuck::Nothing);
         }
         let mut fillers = Vec::new();

@@ -215,7 +215,7 @@ impl Inbox {
         crash::point("claim.after");
         match claimed {
             Ok(()) => {
-                tracing::debug!(target: "guardrail::channel", file = %self.channel.shown(&from), "claimed");
+                tracing::trace!(target: "guardrail::channel", file = %self.channel.shown(&from), "claimed");
                 self.read(to, incoming).map(Some)
             }
             Err(rustix::io::Errno::NOENT) => Ok(None),

@@ -29,14 +29,21 @@ impl Watch {
             move |source| ChannelError::Watch { path, source }
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading a directory is no change of it; waking on it would never end.
+            if matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+                return;
+            }
+            // Wake first: whoever waits has more to do than whoever reads the log.
+            waker.notify_one();
             match &event {
-                // Reading a directory is no change of it; waking on it would never end.
-                Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
-                Ok(event) if event.need_rescan() => tracing::warn!(target: "guardrail::channel", "the event queue overflowed, scanning"),
-                Ok(event) => tracing::debug!(target: "guardrail::channel", kind = ?event.kind, paths = ?event.paths, "file event"),
+                Ok(event) if event.need_rescan() => {
+                    tracing::warn!(target: "guardrail::channel", "the event queue overflowed, scanning");
+                }
+                Ok(event) => {
+                    tracing::trace!(target: "guardrail::channel", kind = ?event.kind, paths = ?event.paths, "file event");
+                }
                 Err(error) => tracing::warn!(target: "guardrail::channel", %error, "the watcher failed, scanning"),
             }
-            waker.notify_one();
         })
         .map_err(watch_error(&first))?;
         for directory in directories {

@@ -36,9 +36,11 @@ impl BlockProofs {
     /// [`EndpointError`]; a node whose answer does not hash to its own header is
     /// [`EndpointError::Inconsistent`].
     pub async fn fetch<P: Provider>(provider: &P, hash: B256) -> Result<Self, EndpointError> {
-        let block = provider.get_block_by_hash(hash).full().await?.ok_or(EndpointError::NoBlock(hash))?;
-        let receipts =
-            provider.get_block_receipts(BlockId::Hash(hash.into())).await?.ok_or(EndpointError::NoBlock(hash))?;
+        let (block, receipts) = tokio::join!(async { provider.get_block_by_hash(hash).full().await }, async {
+            provider.get_block_receipts(BlockId::Hash(hash.into())).await
+        });
+        let block = block?.ok_or(EndpointError::NoBlock(hash))?;
+        let receipts = receipts?.ok_or(EndpointError::NoBlock(hash))?;
         let header = block.header.inner.clone();
         let envelopes: Vec<TxEnvelope> =
             block.transactions.into_transactions().map(|transaction| transaction.inner.into_inner()).collect();

@@ -137,6 +137,16 @@ pub struct OpenNonce {
     pub attempts: Vec<Attempt>,
 }
 
+/// An open nonce without the bytes of its attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAttempts {
+    pub nonce: u64,
+    /// Oldest first; never empty.
+    pub tx_hashes: Vec<B256>,
+    /// When the newest attempt was signed, in Unix milliseconds.
+    pub signed_at_ms: i64,
+}
+
 /// The event that decided something, as evidence will name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainEvent {

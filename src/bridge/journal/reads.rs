@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::sql::{SqlAddress, SqlDigest, SqlFee, SqlHash, SqlId, SqlRequestId, SqlToolName};
 use super::{
-    Attempt, ChainEvent, ChainVote, Cursor, HeldVote, ItemEvent, ItemKind, JournalRequest, OpenNonce, StoredResponse,
+    Attempt, ChainEvent, ChainVote, Cursor, HeldVote, ItemEvent, ItemKind, JournalRequest, OpenAttempts, OpenNonce,
+    StoredResponse,
 };
 use crate::bridge::BridgeError;
 use crate::bridge::fees::Fees;
@@ -329,6 +330,30 @@ impl Reads<'_> {
                     let kind = ItemKind::parse(&kind).ok_or_else(|| BridgeError::Corrupt(format!("kind {kind}")))?;
                     open.push(OpenNonce { nonce, kind, attempts: vec![attempt] });
                 }
+            }
+        }
+        Ok(open)
+    }
+
+    /// The same without the bytes: each open nonce, the hash of each attempt, and when the newest
+    /// was signed, in Unix milliseconds.
+    pub fn open_attempts(&self) -> Result<Vec<OpenAttempts>, BridgeError> {
+        let mut query = self.db.prepare_cached(
+            "SELECT n.nonce, a.tx_hash, a.signed_at_ms FROM nonces n JOIN attempts a USING (nonce)
+             WHERE n.state = 'open' ORDER BY n.nonce, a.attempt",
+        )?;
+        let rows = query.query_map([], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, SqlHash>(1)?.0, row.get::<_, i64>(2)?))
+        })?;
+        let mut open: Vec<OpenAttempts> = Vec::new();
+        for row in rows {
+            let (nonce, tx_hash, signed_at_ms) = row?;
+            match open.last_mut() {
+                Some(last) if last.nonce == nonce => {
+                    last.tx_hashes.push(tx_hash);
+                    last.signed_at_ms = signed_at_ms;
+                }
+                Some(_) | None => open.push(OpenAttempts { nonce, tx_hashes: vec![tx_hash], signed_at_ms }),
             }
         }
         Ok(open)
