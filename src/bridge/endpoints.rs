@@ -14,6 +14,7 @@ use alloy::rpc::client::{BuiltInConnectionString, RpcClient, RpcClientInner};
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
 use alloy::transports::{BoxTransport, HttpError, RpcError, TransportError, TransportErrorKind, TransportFut};
 use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{JoinHandle, JoinSet};
 use tower::Service;
 
@@ -238,11 +239,8 @@ async fn follow(connection: &BuiltInConnectionString, url: &ShownUrl, hint: &Not
                 tracing::info!(target: "guardrail::bridge", endpoint = %url, "blocks are announced");
                 subscribed.fetch_add(1, Ordering::Relaxed);
                 pause = RESUBSCRIBE_FIRST;
-                loop {
-                    match blocks.recv().await {
-                        Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => hint.notify_one(),
-                        Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
-                    }
+                while let Ok(_) | Err(RecvError::Lagged(_)) = blocks.recv().await {
+                    hint.notify_one();
                 }
                 subscribed.fetch_sub(1, Ordering::Relaxed);
                 tracing::warn!(target: "guardrail::bridge", endpoint = %url, "the subscription ended; polling until it is back");

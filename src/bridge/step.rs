@@ -60,6 +60,13 @@ enum Moment {
     After,
 }
 
+/// A claimed file that a step takes.
+struct File {
+    claimed: Claimed,
+    /// It was claimed before this start, or before something failed.
+    again: bool,
+}
+
 /// What becomes of a claimed file after the transaction that took it.
 enum Filed {
     Journalled(RequestId),
@@ -102,7 +109,7 @@ impl Bridge {
     }
 
     /// Takes what was sent. Trouble with one file keeps no other out; `claimed/` is then read again.
-    fn claim(&mut self) -> Result<(Vec<(Claimed, bool)>, Option<BridgeError>), BridgeError> {
+    fn claim(&mut self) -> Result<(Vec<File>, Option<BridgeError>), BridgeError> {
         let now = Instant::now();
         if self.draining || !self.may_try() || !(self.files.due || now >= self.files.scan_at) {
             return Ok((Vec::new(), None));
@@ -113,11 +120,11 @@ impl Bridge {
             let known = self.journal.read().open_request_ids()?;
             let before = self.inbox.claimed_before(&known);
             self.files.reread_claimed = before.more;
-            files.extend(before.claimed.into_iter().map(|file| (file, true)));
+            files.extend(before.claimed.into_iter().map(|claimed| File { claimed, again: true }));
             failed.extend(before.trouble);
         }
         let new = self.inbox.claim_new();
-        files.extend(new.claimed.into_iter().map(|file| (file, false)));
+        files.extend(new.claimed.into_iter().map(|claimed| File { claimed, again: false }));
         failed.extend(new.trouble);
         self.files.trim |= new.seen > files.len();
         // Whoever waits for an empty channel looks again at once.
@@ -138,7 +145,7 @@ impl Bridge {
         Ok((files, trouble))
     }
 
-    fn journal_step(&mut self, update: Option<ChainUpdate>, files: &[(Claimed, bool)]) -> Result<Outcome, BridgeError> {
+    fn journal_step(&mut self, update: Option<ChainUpdate>, files: &[File]) -> Result<Outcome, BridgeError> {
         if let Some(update) = &update {
             self.observe_chain(update);
         }
@@ -362,9 +369,9 @@ impl Bridge {
     }
 
     /// Moves files as the journal now says.
-    fn file(&mut self, files: &[(Claimed, bool)], filed: Vec<Filed>) -> Result<(), BridgeError> {
+    fn file(&mut self, files: &[File], filed: Vec<Filed>) -> Result<(), BridgeError> {
         let mut done = Vec::new();
-        for ((claimed, _), filed) in files.iter().zip(filed) {
+        for (File { claimed, .. }, filed) in files.iter().zip(filed) {
             match filed {
                 Filed::Journalled(id) => {
                     tracing::info!(target: "guardrail::bridge", request = %id, file = claimed.incoming.file_name(), "journalled");
@@ -570,10 +577,10 @@ fn take_files(
     planner: &mut Planner,
     answers: &Answers,
     config: &super::BridgeConfig,
-    files: &[(Claimed, bool)],
+    files: &[File],
     outcome: &mut Outcome,
 ) -> Result<(), BridgeError> {
-    for (claimed, again) in files {
+    for File { claimed, again } in files {
         let taken = {
             let rules = Rules {
                 config,
