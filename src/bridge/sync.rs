@@ -263,7 +263,7 @@ impl ChainReader {
         cursor: Cursor,
         mut proofs: Vec<BlockProofs>,
     ) -> Result<ChainUpdate, BridgeError> {
-        let (mined, used, missing) = self.mined(question, confirmed, &logs).await?;
+        let (mined, used, missing) = self.mined(question, confirmed, cursor, &logs).await?;
         let administration =
             rewind.is_some() || logs.iter().any(|log| log.topic0().is_some_and(|topic| is_administration(*topic)));
         let epoch = if administration { Some(self.epoch().await?) } else { None };
@@ -369,12 +369,15 @@ impl ChainReader {
         if linked && consistent { Ok((logs, Cursor { number: at, hash: end.hash })) } else { Err(BridgeError::Moved) }
     }
 
-    /// Which watched nonces are mined in confirmed blocks. A log of an attempt in a canonical
-    /// block is as good as its receipt; receipts are asked for what logged nothing.
+    /// Which watched nonces are mined in blocks up to the cursor: what is mined later has events
+    /// that are not read yet, and would be free before its requests have moved on. A log of an
+    /// attempt in a canonical block is as good as its receipt; receipts are asked for what logged
+    /// nothing.
     async fn mined(
         &self,
         question: &Question,
         confirmed: Head,
+        cursor: Cursor,
         logs: &[Log],
     ) -> Result<(Vec<Mined>, Option<u64>, Vec<u64>), BridgeError> {
         let mut mined = Vec::new();
@@ -385,7 +388,7 @@ impl ChainReader {
                 Some(Mined { nonce: watched.nonce, tx_hash, block: log.block_number?, succeeded: true })
             });
             let by_hint =
-                question.hints.iter().find(|hint| hint.nonce == watched.nonce && hint.block_hash == confirmed.hash);
+                question.hints.iter().find(|hint| hint.nonce == watched.nonce && hint.block_hash == cursor.hash);
             match (by_log, by_hint) {
                 (Some(found), _) => mined.push(found),
                 (None, Some(hint)) => mined.push(Mined {
@@ -403,7 +406,7 @@ impl ChainReader {
         let used = self.provider().get_transaction_count(question.account).latest().await?;
         let mut missing = Vec::new();
         for watched in unknown.into_iter().filter(|watched| watched.nonce < used) {
-            match self.mined_attempt(watched, confirmed).await? {
+            match self.mined_attempt(watched, cursor).await? {
                 Attempted::Mined(found) => mined.push(found),
                 Attempted::Unconfirmed => {}
                 Attempted::Unknown => missing.push(watched.nonce),
@@ -418,11 +421,11 @@ impl ChainReader {
         Ok((mined, Some(used), missing))
     }
 
-    async fn mined_attempt(&self, watched: &Watched, confirmed: Head) -> Result<Attempted, BridgeError> {
+    async fn mined_attempt(&self, watched: &Watched, cursor: Cursor) -> Result<Attempted, BridgeError> {
         for tx_hash in watched.attempts.iter().rev() {
             let Some(receipt) = self.provider().get_transaction_receipt(*tx_hash).await? else { continue };
             let (Some(block), Some(hash)) = (receipt.block_number, receipt.block_hash) else { continue };
-            if block > confirmed.number || !self.known_block(block).await.is_ok_and(|known| known.hash == hash) {
+            if block > cursor.number || !self.known_block(block).await.is_ok_and(|known| known.hash == hash) {
                 return Ok(Attempted::Unconfirmed);
             }
             let (nonce, succeeded) = (watched.nonce, receipt.status());
@@ -462,7 +465,7 @@ impl ChainReader {
 /// What became of a nonce's attempts.
 enum Attempted {
     Mined(Mined),
-    /// In a block, but not deep enough or not canonical at the moment.
+    /// In a block, but after the cursor, or not canonical at the moment.
     Unconfirmed,
     Unknown,
 }
