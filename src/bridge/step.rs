@@ -30,8 +30,6 @@ use crate::schema::{AuthRequest, AuthorizationId, LifecycleEvent, Refusal, Reque
 pub const IN_FLIGHT_MAX: usize = 16;
 /// Answers written or published in one step.
 const ANSWERS_MAX: usize = 256;
-/// How long the confirmation of a request that has its receipt may wait for the next one's.
-const CONFIRM_REQUESTS_WITHIN: std::time::Duration = std::time::Duration::from_millis(10);
 /// Consecutive looks that must find a nonce used by somebody else before that is believed.
 const MISSING_LOOKS: u32 = 3;
 /// How long nothing new goes out after a node certainly rejected a transaction.
@@ -318,9 +316,7 @@ impl Bridge {
         if let Some(hint) = hint {
             crash::point("receipt.before");
             self.chain.hints.push(hint);
-            // A decision is waited for; that a request is confirmed is told to nobody.
-            let wait = if hint.kind == ItemKind::Request { CONFIRM_REQUESTS_WITHIN } else { std::time::Duration::ZERO };
-            self.chain.sync_at = self.chain.sync_at.min(now + wait);
+            self.chain.sync_at = now;
             if sent.kind == ItemKind::Request && hint.succeeded && self.is_observed() {
                 for id in self.journal.read().items(sent.nonce)? {
                     if let Some(request) = self.journal.read().request_by_authorization(id)? {
