@@ -108,7 +108,7 @@ impl ChainClient {
             });
         }
         let pool = Arc::new(Pool { endpoints, current: AtomicUsize::new(0), call_timeout });
-        let provider = RootProvider::new(client(PoolTransport(Arc::clone(&pool))));
+        let provider = RootProvider::new(client(PoolTransport { pool: Arc::clone(&pool), only: None }));
         Ok(ChainClient { provider, heads: Arc::new(Heads::subscribe(&pool)), pool })
     }
 
@@ -141,7 +141,7 @@ impl ChainClient {
     pub fn each(&self) -> Vec<(ShownUrl, RootProvider)> {
         (0..self.pool.endpoints.len())
             .map(|index| {
-                let client = client(OneTransport(Arc::clone(&self.pool), index));
+                let client = client(PoolTransport { pool: Arc::clone(&self.pool), only: Some(index) });
                 (self.pool.endpoints[index].url.clone(), RootProvider::<Ethereum>::new(client))
             })
             .collect()
@@ -394,9 +394,12 @@ impl Pool {
     }
 }
 
-/// All endpoints.
+/// All endpoints, or one of them by itself.
 #[derive(Clone)]
-struct PoolTransport(Arc<Pool>);
+struct PoolTransport {
+    pool: Arc<Pool>,
+    only: Option<usize>,
+}
 
 impl Service<RequestPacket> for PoolTransport {
     type Response = ResponsePacket;
@@ -408,32 +411,15 @@ impl Service<RequestPacket> for PoolTransport {
     }
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let pool = Arc::clone(&self.0);
+        let PoolTransport { pool, only } = self.clone();
         Box::pin(async move {
-            if pool.endpoints.len() > 1 && packet.method_names().any(|method| method == SEND_RAW) {
-                pool.broadcast(packet).await
-            } else {
-                pool.read(packet).await
+            match only {
+                Some(index) => pool.endpoints[index].ask(packet, pool.call_timeout).await,
+                None if pool.endpoints.len() > 1 && packet.method_names().any(|method| method == SEND_RAW) => {
+                    pool.broadcast(packet).await
+                }
+                None => pool.read(packet).await,
             }
         })
-    }
-}
-
-/// One endpoint by itself.
-#[derive(Clone)]
-struct OneTransport(Arc<Pool>, usize);
-
-impl Service<RequestPacket> for OneTransport {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let (pool, index) = (Arc::clone(&self.0), self.1);
-        Box::pin(async move { pool.endpoints[index].ask(packet, pool.call_timeout).await })
     }
 }

@@ -192,6 +192,7 @@ impl Bridge {
                     Unstuck::Send(planned) => {
                         alarms.clear(Alarm::FeeCeiling);
                         outcome.replaced = !planned.is_empty();
+                        planned.iter().filter(|p| p.kind != ItemKind::Nothing).for_each(|_| metrics::replacement());
                         outcome.planned.extend(planned);
                     }
                     Unstuck::AtCeiling(above) => alarms.raise(Alarm::FeeCeiling, above.to_string()),
@@ -310,7 +311,7 @@ impl Bridge {
                 tracing::warn!(target: "guardrail::bridge", nonce = sent.nonce, answer, "possibly sent");
                 self.chain.sync_at = self.chain.sync_at.min(now + super::engine::SOON);
             }
-            SendOutcome::CertainlyRejected(reason) => self.rejected(sent.nonce, &reason)?,
+            SendOutcome::CertainlyRejected(reason) => self.rejected(sent.nonce, sent.kind, &reason)?,
         }
         let hint = sent.receipt.as_deref().and_then(|receipt| Hint::of(sent.nonce, sent.kind, receipt));
         if let Some(hint) = hint {
@@ -331,7 +332,7 @@ impl Bridge {
 
     /// A node looked at a transaction and will not have it. Only the highest nonce is freed; a
     /// lower one keeps its place, and what would never be mined there becomes an empty transfer.
-    fn rejected(&mut self, nonce: u64, reason: &str) -> Result<(), BridgeError> {
+    fn rejected(&mut self, nonce: u64, kind: ItemKind, reason: &str) -> Result<(), BridgeError> {
         tracing::error!(target: "guardrail::bridge", nonce, reason, account = %self.requester(), "the endpoint rejects our transaction; nothing is dropped");
         if reason.to_lowercase().contains("insufficient funds") {
             self.alarms.raise(Alarm::LowBalance, reason);
@@ -360,7 +361,7 @@ impl Bridge {
             planner.suspect(&writes.items(nonce)?);
             planner.submitter.give_nonce_away(writes, rejected)
         })?;
-        metrics::transaction(ItemKind::Nothing, TransactionOutcome::Rejected);
+        metrics::transaction(kind, TransactionOutcome::Rejected);
         self.send_planned(replaced.as_slice())
     }
 
@@ -533,8 +534,9 @@ fn lose_nonces(
             let what = format!("nonce {nonce} was used by a transaction that this journal does not hold");
             alarms.raise(Alarm::NonceConflict, what);
             planner.look_again(writes.held_among(*nonce)?);
+            let kind = writes.kind_of(*nonce)?.unwrap_or(ItemKind::Nothing);
             writes.set_lost(*nonce)?;
-            metrics::transaction(ItemKind::Nothing, TransactionOutcome::Displaced);
+            metrics::transaction(kind, TransactionOutcome::Displaced);
             if let Some(used) = update.used {
                 planner.submitter.raise_floor(used);
             }
