@@ -90,8 +90,9 @@ impl Inbox {
     ///
     /// # Errors
     /// [`ChannelError::BridgeRunning`] where another bridge has it.
-    pub fn take(channel: Channel, lock_timeout: Duration) -> Result<Self, ChannelError> {
+    pub fn take(mut channel: Channel, lock_timeout: Duration) -> Result<Self, ChannelError> {
         let lock = channel.claim_for_bridge()?;
+        channel.write_apart()?;
         Ok(Inbox {
             channel,
             lock_timeout,

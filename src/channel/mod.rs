@@ -87,6 +87,7 @@ impl Sharing {
 pub struct Channel {
     root: PathBuf,
     sharing: Sharing,
+    tmp: &'static str,
 }
 
 /// The lock that one bridge holds for its whole life.
@@ -103,7 +104,10 @@ struct Reason<'a> {
     at: Timestamp,
 }
 
-const DIRECTORIES: [&str; 6] = ["requests", "responses", "votes", "claimed", "quarantine", "tmp"];
+/// Where everybody but the bridge writes what is not whole yet, and where the bridge does.
+const TMP: &str = "tmp";
+const BRIDGE_TMP: &str = ".bridge.tmp";
+const DIRECTORIES: [&str; 6] = ["requests", "responses", "votes", "claimed", "quarantine", TMP];
 
 impl Channel {
     /// Opens a channel, creating what is missing. Modes of what is there stay as they are: the
@@ -122,7 +126,7 @@ impl Channel {
     /// # Errors
     /// As [`Channel::open`].
     pub fn open_shared(root: &Path, sharing: Sharing) -> Result<Self, ChannelError> {
-        let channel = Channel { root: root.to_owned(), sharing };
+        let channel = Channel { root: root.to_owned(), sharing, tmp: TMP };
         for dir in std::iter::once(channel.root.clone()).chain(DIRECTORIES.iter().map(|name| channel.root.join(name))) {
             atomic_file::ensure_dir(&dir, sharing.dir_mode()).map_err(ChannelError::io("create", &dir))?;
         }
@@ -183,7 +187,20 @@ impl Channel {
     }
 
     fn tmp_dir(&self) -> PathBuf {
-        self.root.join("tmp")
+        self.root.join(self.tmp)
+    }
+
+    /// Lets the bridge that holds the channel write where nobody else does, so that what an
+    /// earlier one left half-written can be told from an agent's, and goes.
+    fn write_apart(&mut self) -> Result<(), ChannelError> {
+        self.tmp = BRIDGE_TMP;
+        let dir = self.tmp_dir();
+        atomic_file::ensure_dir(&dir, self.sharing.dir_mode()).map_err(ChannelError::io("create", &dir))?;
+        for entry in std::fs::read_dir(&dir).map_err(ChannelError::io("read", &dir))? {
+            let path = entry.map_err(ChannelError::io("read", &dir))?.path();
+            atomic_file::remove(&path).map_err(ChannelError::io("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Publishes a request: durable when this returns, whole when anyone sees it.
