@@ -119,7 +119,8 @@ fn a_slot_is_not_read_while_its_writer_holds_the_lock() {
 #[test]
 fn no_secret_is_in_a_log() {
     let world = World::new();
-    let _bridge = world.bridge();
+    // Everything there is to log, not only what is logged by default.
+    let _bridge = world.bridge_with(&[("GUARDRAIL_LOG", "guardrail=trace")]);
     let request = deployment();
     world.channel().publish_request(&request).unwrap();
     world.pending_id(&request.request_id);

@@ -90,11 +90,12 @@ impl Bridge {
         }
         self.needs.extend(outcome.needs);
         self.files.unpublished |= outcome.answered > 0;
+        let done = self.file(&files, outcome.files)?;
         // An answer is visible before the file that asked for it is gone: its sender looks for either.
         if self.files.unpublished && self.may_try() {
             self.publish()?;
         }
-        self.file(&files, outcome.files)?;
+        self.finish(&done)?;
         match trouble {
             Some(error) => Err(error),
             None => {
@@ -365,8 +366,8 @@ impl Bridge {
         self.send_planned(replaced.as_slice())
     }
 
-    /// Moves files as the journal now says.
-    fn file(&mut self, files: &[File], filed: Vec<Filed>) -> Result<(), BridgeError> {
+    /// Moves files as the journal now says; gives those that can be forgotten.
+    fn file(&mut self, files: &[File], filed: Vec<Filed>) -> Result<Vec<Incoming>, BridgeError> {
         let mut done = Vec::new();
         for (File { claimed, .. }, filed) in files.iter().zip(filed) {
             match filed {
@@ -397,15 +398,20 @@ impl Bridge {
                 Filed::Keep => {}
             }
         }
-        if !done.is_empty() {
-            crash::point("finish.before");
-            self.inbox.finish_all(&done)?;
-            crash::point("finish.after");
-        }
         if std::mem::take(&mut self.files.trim)
             && let Err(error) = self.inbox.channel().trim_quarantine()
         {
             tracing::error!(target: "guardrail::bridge", %error, "the quarantine cannot be kept short");
+        }
+        Ok(done)
+    }
+
+    /// Forgets claimed files whose work is done.
+    fn finish(&self, done: &[Incoming]) -> Result<(), BridgeError> {
+        if !done.is_empty() {
+            crash::point("finish.before");
+            self.inbox.finish_all(done)?;
+            crash::point("finish.after");
         }
         Ok(())
     }
@@ -448,9 +454,7 @@ impl Bridge {
                 self.tell(|| Progress::Published(response.name.clone()));
                 done.push(finished_by(&response.request_id, kind));
             }
-            crash::point("finish.before");
-            self.inbox.finish_all(&done)?;
-            crash::point("finish.after");
+            self.finish(&done)?;
         }
         trouble.map_or(Ok(()), Err)
     }

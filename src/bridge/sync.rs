@@ -201,7 +201,8 @@ impl ChainReader {
         let confirmed_number = (head.number + 1).saturating_sub(self.confirmations);
         let confirmed = if confirmed_number == head.number { head } else { self.known_block(confirmed_number).await? };
         let (start, rewind) = self.common_block(question, head).await?;
-        if rewind.is_some()
+        // Without a block in common nothing else says that it is the journal's chain.
+        if (rewind.is_some() || question.blocks.is_empty())
             && let Some(identity) = &question.identity
         {
             identity.check(self.provider()).await?;
