@@ -151,7 +151,6 @@ pub struct Bridge {
 #[derive(Debug)]
 pub(super) struct ChainSide {
     pub head: Option<Head>,
-    pub confirmed: Option<Head>,
     /// Nonces that the account has used at the newest block.
     pub used: Option<u64>,
     /// Receipts that came with sends and are not confirmed yet.
@@ -169,8 +168,6 @@ pub(super) struct ChainSide {
     pub hold_until: Option<Instant>,
     /// How often in a row a nonce was missing that the chain says is used.
     pub missing: std::collections::BTreeMap<u64, u32>,
-    /// When the newest block came to be known.
-    pub head_at: Instant,
     /// A step since the last activity found the chain where the journal is.
     pub current: bool,
 }
@@ -339,7 +336,6 @@ impl Bridge {
             sender,
             chain: ChainSide {
                 head: Some(head),
-                confirmed: None,
                 used: Some(used),
                 hints: Vec::new(),
                 sync_at: now,
@@ -351,7 +347,6 @@ impl Bridge {
                 rebroadcast_at: now,
                 hold_until: None,
                 missing: std::collections::BTreeMap::new(),
-                head_at: now,
                 current: false,
             },
             files: FileSide {

@@ -166,29 +166,29 @@ impl Bridge {
         };
         let used = self.chain.used;
         let may_send = !self.draining && self.chain.hold_until.is_none_or(|until| until <= Instant::now());
-        let idle_s = self.idle_block_due();
+        let idle_block_due = self.idle_block_due();
         let Bridge { journal, planner, answers, config, chain, alarms, .. } = self;
-        let (answers, planner_changed): (&Answers, &mut Planner) = (answers, planner);
+        let (answers, planner): (&Answers, &mut Planner) = (answers, planner);
         let result = journal.atomically(|writes| {
             let mut outcome = Outcome::default();
             if let Some(update) = update {
-                apply(writes, planner_changed, chain, alarms, update, &mut outcome)?;
+                apply(writes, planner, chain, alarms, update, &mut outcome)?;
             }
-            take_files(writes, planner_changed, answers, config, files, &mut outcome)?;
+            take_files(writes, planner, answers, config, files, &mut outcome)?;
             write_answers(writes, answers, &mut outcome)?;
             let in_flight = writes.in_flight()?;
-            if may_send && planner_changed.submitter.above_ceiling().is_none() {
-                outcome.planned = planner_changed.plan(writes, IN_FLIGHT_MAX.saturating_sub(in_flight))?;
-                if in_flight == 0 && outcome.planned.is_empty() && idle_s {
-                    outcome.planned.push(planner_changed.submitter.plan_nothing(writes)?);
+            if may_send && planner.submitter.above_ceiling().is_none() {
+                outcome.planned = planner.plan(writes, IN_FLIGHT_MAX.saturating_sub(in_flight))?;
+                if in_flight == 0 && outcome.planned.is_empty() && idle_block_due {
+                    outcome.planned.push(planner.submitter.plan_nothing(writes)?);
                 }
             }
             let lowest = writes.open_attempts()?.into_iter().next();
             if let (Some(used), Some(lowest)) = (used, lowest)
-                && planner_changed.submitter.is_stuck(lowest.signed_at_ms)
+                && planner.submitter.is_stuck(lowest.signed_at_ms)
             {
                 let open = writes.open_nonces()?;
-                match planner_changed.submitter.unstick(writes, &open, used)? {
+                match planner.submitter.unstick(writes, &open, used)? {
                     Unstuck::Nothing => {}
                     Unstuck::Send(planned) => {
                         alarms.clear(Alarm::FeeCeiling);
@@ -219,7 +219,6 @@ impl Bridge {
     fn observe_chain(&mut self, update: &ChainUpdate) {
         let now = Instant::now();
         if self.chain.head.is_none_or(|head| head.hash != update.head.hash) {
-            self.chain.head_at = now;
             self.check_clock(update);
         }
         let news = update.head != update.confirmed
@@ -227,7 +226,6 @@ impl Bridge {
             || !update.mined.is_empty();
         self.chain.soon = if news { super::engine::SOON } else { (self.chain.soon * 2).min(self.poll_interval()) };
         self.chain.head = Some(update.head);
-        self.chain.confirmed = Some(update.confirmed);
         self.chain.used = update.used.or(self.chain.used);
         self.chain.deep = false;
         let base = update.next_base_fee_wei.unwrap_or_default().max(update.head.base_fee_wei);

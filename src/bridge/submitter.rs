@@ -83,10 +83,6 @@ impl Submitter {
         self.key.address()
     }
 
-    pub fn market(&self) -> Market {
-        self.market
-    }
-
     /// The wei that a whole life of a request costs at most, at the market's fee.
     pub fn life_cost_wei(&self) -> u128 {
         let fee = self.market.base_fee_wei.saturating_add(self.market.priority_fee_wei);
@@ -117,11 +113,6 @@ impl Submitter {
     /// The chain has used every nonce below `floor`.
     pub fn raise_floor(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
-    }
-
-    /// After a rollback the chain allows lower nonces again.
-    pub fn set_floor(&mut self, floor: u64) {
-        self.floor = floor;
     }
 
     /// Whether the market asks for more than the operator allows, so that nothing new would be mined.

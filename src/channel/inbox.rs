@@ -260,15 +260,6 @@ impl Inbox {
         }
     }
 
-    /// Forgets a claimed file whose work is done.
-    ///
-    /// # Errors
-    /// [`ChannelError::Io`].
-    pub fn finish(&self, incoming: &Incoming) -> Result<(), ChannelError> {
-        let path = self.channel.claimed_dir().join(incoming.file_name());
-        atomic_file::remove(&path).map_err(ChannelError::io("remove", &path))
-    }
-
     /// Forgets several claimed files whose work is done; a crash may leave some of them.
     ///
     /// # Errors

@@ -61,12 +61,6 @@ impl Reads<'_> {
         Ok(query.query_row([id.as_str()], |row| Ok(row.get::<_, SqlDigest>(0)?.0)).optional()?)
     }
 
-    /// The bytes of a request as they came.
-    pub fn request_bytes(&self, id: &RequestId) -> Result<Option<Vec<u8>>, BridgeError> {
-        let mut query = self.db.prepare_cached("SELECT request FROM requests WHERE request_id = ?1")?;
-        Ok(query.query_row([id.as_str()], |row| row.get(0)).optional()?)
-    }
-
     /// Requests in a state that no transaction on the way is about, oldest first.
     pub fn requests_free(&self, state: RequestState, limit: usize) -> Result<Vec<JournalRequest>, BridgeError> {
         self.requests(
