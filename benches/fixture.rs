@@ -43,6 +43,8 @@ pub fn project() -> &'static Path {
 /// An Anvil in a process of its own, with a contract on it.
 pub struct Ledger {
     anvil: Child,
+    /// Where it puts old states; gone with it.
+    _cache: Scratch,
     pub address: SocketAddr,
     pub contract: Address,
 }
@@ -53,14 +55,16 @@ impl Ledger {
         let program = guardrail::node::find_anvil(&project().join("contracts")).context("run `make setup` first")?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let cache = Scratch::new()?;
         let anvil = Command::new(&program)
             .args(["--quiet", "--port", &port.to_string(), "--chain-id", &DEV_CHAIN_ID.to_string()])
+            .args([Path::new("--cache-path"), &cache.path("states")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut ledger = Ledger { anvil, address, contract: Address::ZERO };
+        let mut ledger = Ledger { anvil, _cache: cache, address, contract: Address::ZERO };
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(address).is_err() {
             ensure!(ledger.anvil.try_wait()?.is_none(), "anvil ended before it listened");

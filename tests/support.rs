@@ -80,6 +80,8 @@ impl Drop for Process {
 pub struct Anvil {
     pub process: Process,
     pub url: String,
+    /// Where it puts old states; gone with it.
+    pub _cache: Option<TempDir>,
 }
 
 impl Anvil {
@@ -94,8 +96,10 @@ impl Anvil {
     /// Starts on a port that an earlier node had, or on a free one where it is 0.
     pub fn start_on(port: u16, arguments: &[&str]) -> Anvil {
         let anvil = guardrail::node::find_anvil(&project().join("contracts")).expect("run `make setup` first");
+        let cache = tempfile::tempdir().unwrap();
         let mut child = Command::new(anvil)
-            .args(["--port", &port.to_string(), "--chain-id", "31337"])
+            .args(["--port", &port.to_string(), "--chain-id", "31337", "--cache-path"])
+            .arg(cache.path())
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -108,7 +112,7 @@ impl Anvil {
             .find_map(|line| line.trim().strip_prefix("Listening on ").map(str::to_owned))
             .expect("anvil ended before it listened");
         std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-        Anvil { process: Process(child), url: format!("http://{address}") }
+        Anvil { process: Process(child), url: format!("http://{address}"), _cache: Some(cache) }
     }
 }
 
@@ -391,7 +395,7 @@ fn mock_bridge(dir: &Path, url: &str, environment: &[(&str, &str)]) -> Anvil {
     let stdout = process.0.stdout.take().unwrap();
     ready(&mut process);
     let url = BufReader::new(stdout).lines().next().unwrap().unwrap();
-    Anvil { process, url }
+    Anvil { process, url, _cache: None }
 }
 
 /// A running `guardrail bridge`, and what it says on stderr until its end.

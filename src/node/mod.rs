@@ -20,6 +20,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Lines of Anvil's output that an error repeats.
 const LAST_LINES_MAX: usize = 12;
+/// Where Anvil puts the states of old blocks while it runs, beside its state file.
+const OLD_STATES_DIR: &str = "old_states";
 
 /// `anvil.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +103,18 @@ pub fn find_tool(name: &str, contracts: &Path) -> Option<PathBuf> {
     on_path.chain([package]).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
+/// An empty directory: an Anvil that was killed leaves what it put there, and none reads it again.
+fn fresh_dir(path: &Path) -> Result<PathBuf, NodeError> {
+    let create = |source| NodeError::Create { path: path.to_owned(), source };
+    match std::fs::remove_dir_all(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(create(error)),
+    }
+    std::fs::create_dir_all(path).map_err(create)?;
+    Ok(path.to_owned())
+}
+
 /// A running Anvil. Dropping it kills the process; [`Node::stop`] lets it write its state.
 #[derive(Debug)]
 pub struct Node {
@@ -119,6 +133,7 @@ impl Node {
         if let Some(parent) = state.parent() {
             std::fs::create_dir_all(parent).map_err(|source| NodeError::Create { path: parent.to_owned(), source })?;
         }
+        let old_states = fresh_dir(&state.with_file_name(OLD_STATES_DIR))?;
         let mut command = Command::new(anvil);
         command
             .args(["--host", &config.host.to_string(), "--port", &config.port.to_string()])
@@ -126,7 +141,9 @@ impl Node {
             .args(["--balance", &config.balance.to_string(), "--mnemonic", &config.mnemonic])
             .arg("--state")
             .arg(&state)
-            .args(["--state-interval", &config.state_interval_s.to_string(), "--preserve-historical-states"]);
+            .args(["--state-interval", &config.state_interval_s.to_string(), "--preserve-historical-states"])
+            .arg("--cache-path")
+            .arg(&old_states);
         if config.block_time_s > 0 {
             command.args(["--block-time", &config.block_time_s.to_string()]);
         }
