@@ -38,6 +38,9 @@ use crate::schema::{RequestId, RequestState, Timestamp};
 /// First and longest wait after trouble.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long requests come to rest before their receipts are confirmed, together: until then
+/// nothing waits for that, and it would be in the way of the next one.
+pub(super) const REST: Duration = Duration::from_millis(3);
 /// First wait for a transaction on its way; it doubles up to the poll interval.
 pub(super) const SOON: Duration = Duration::from_millis(2);
 /// How soon an answer is tried again whose slot a client holds.
@@ -153,8 +156,11 @@ pub(super) struct ChainSide {
     pub head: Option<Head>,
     /// Nonces that the account has used at the newest block.
     pub used: Option<u64>,
-    /// Receipts that came with sends and are not confirmed yet.
+    /// Receipts that came with sends and are not confirmed yet, and when they are looked at.
     pub hints: Vec<Hint>,
+    pub hints_at: Option<Instant>,
+    /// Transactions whose receipts may come with the answer to their sending.
+    pub awaited: usize,
     pub sync_at: Instant,
     pub syncing: bool,
     /// The last common block is further back than a question looks at first.
@@ -170,6 +176,13 @@ pub(super) struct ChainSide {
     pub missing: std::collections::BTreeMap<u64, u32>,
     /// A step since the last activity found the chain where the journal is.
     pub current: bool,
+}
+
+impl ChainSide {
+    /// When the chain is read next. Receipts that are there wait for those that are about to come.
+    fn look_at(&self) -> Instant {
+        self.hints_at.filter(|_| self.awaited == 0).map_or(self.sync_at, |at| at.min(self.sync_at))
+    }
 }
 
 /// What the loop knows of the channel beside the journal.
@@ -338,6 +351,8 @@ impl Bridge {
                 head: Some(head),
                 used: Some(used),
                 hints: Vec::new(),
+                hints_at: None,
+                awaited: 0,
                 sync_at: now,
                 syncing: false,
                 deep: false,
@@ -419,7 +434,7 @@ impl Bridge {
     pub async fn recover(&mut self) -> Result<(), BridgeError> {
         self.send_open()?;
         while self.files.reread_claimed {
-            if let Err(error) = self.step(None) {
+            if let Err(error) = self.step(None).await {
                 self.trouble(error)?;
                 tokio::time::sleep_until(self.backoff.until.unwrap_or_else(Instant::now)).await;
             }
@@ -456,7 +471,7 @@ impl Bridge {
         let mut update = None;
         loop {
             let began = Instant::now();
-            let stepped = self.step(update.take()).and_then(|()| self.rebroadcast());
+            let stepped = self.step(update.take()).await.and_then(|()| self.rebroadcast());
             if let Err(error) = stepped {
                 self.trouble(error)?;
             }
@@ -510,7 +525,7 @@ impl Bridge {
             wake = wake.min(self.backoff.until.unwrap_or(now));
         }
         if !self.chain.syncing {
-            wake = wake.min(self.chain.sync_at);
+            wake = wake.min(self.chain.look_at());
         }
         for at in [self.chain.hold_until, self.planner.next_retry(), deadline].into_iter().flatten() {
             wake = wake.min(at);
@@ -619,7 +634,8 @@ impl Bridge {
     /// Starts the questions that are due, each as a task.
     fn ask(&mut self) {
         let now = Instant::now();
-        if !self.chain.syncing && self.chain.sync_at <= now {
+        if !self.chain.syncing && self.chain.look_at() <= now {
+            self.chain.hints_at = None;
             match self.question(now) {
                 Ok(question) => {
                     self.chain.syncing = true;

@@ -134,7 +134,7 @@ pub fn settling_votes(
     if let Some(denial) = held.iter().find(|vote| !vote.approve) {
         return Some(vec![denial.clone()]);
     }
-    if request.state != RequestState::Pending || epoch.epoch != request.epoch {
+    if !matches!(request.state, RequestState::Received | RequestState::Pending) || epoch.epoch != request.epoch {
         return None;
     }
     let new: Vec<HeldVote> =

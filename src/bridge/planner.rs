@@ -37,6 +37,9 @@ pub struct Planner {
     suspects: BTreeMap<AuthorizationId, Option<u64>>,
     /// Requests whose held votes may settle them now.
     dirty: BTreeSet<AuthorizationId>,
+    /// Requests that a receipt says are on chain, before a confirmed block does: a decision sent now
+    /// comes after them, whatever becomes of that block.
+    seen: BTreeSet<AuthorizationId>,
 }
 
 impl Planner {
@@ -49,6 +52,7 @@ impl Planner {
             stalled: BTreeMap::new(),
             suspects: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            seen: BTreeSet::new(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Planner {
     /// [`BridgeError::Journal`].
     pub fn recover(&mut self, reads: &Reads<'_>) -> Result<(), BridgeError> {
         self.dirty = reads.ids_with_held_votes()?.into_iter().collect();
+        self.seen.clear();
         Ok(())
     }
 
@@ -80,6 +85,12 @@ impl Planner {
 
     /// A vote came, or what stood in its way is gone.
     pub fn look_again(&mut self, ids: impl IntoIterator<Item = AuthorizationId>) {
+        self.dirty.extend(ids);
+    }
+
+    /// A receipt says that these requests are on chain.
+    pub fn see_requested(&mut self, ids: &[AuthorizationId]) {
+        self.seen.extend(ids);
         self.dirty.extend(ids);
     }
 
@@ -126,6 +137,15 @@ impl Planner {
         let wallets = self.contract_approvers.clone();
         let decide = |decisions: &[_]| plan::decide_work(decisions, &wallets);
         if let Some(work) = self.fit(&decisions, |(request, _)| request, ITEMS_PER_BATCH_MAX, decide) {
+            for (request, _) in &decisions {
+                let id = request.authorization_id;
+                if work.items.contains(&id) {
+                    self.seen.remove(&id);
+                } else {
+                    // What is not taken along is looked at for the next transaction.
+                    self.dirty.insert(id);
+                }
+            }
             return Ok(Some(work));
         }
         let records = self.ready_records(writes)?;
@@ -222,7 +242,7 @@ impl Planner {
     /// contract judges its own signature only in a call of its own.
     fn ready_decisions(&mut self, reads: &Reads<'_>) -> Result<Vec<(JournalRequest, Vec<HeldVote>)>, BridgeError> {
         let mut decisions = Vec::new();
-        let mut settled = Vec::new();
+        let mut looked_at = Vec::new();
         for id in &self.dirty {
             if decisions.len() >= ITEMS_PER_BATCH_MAX {
                 break;
@@ -230,9 +250,19 @@ impl Planner {
             if !self.is_ready(*id) {
                 continue;
             }
-            settled.push(*id);
+            looked_at.push(*id);
             let Some(request) = reads.request_by_authorization(*id)? else { continue };
-            if !matches!(request.state, RequestState::Pending | RequestState::Approved) || reads.is_busy(*id)? {
+            let votable = match request.state {
+                RequestState::Pending | RequestState::Approved => !reads.is_busy(*id)?,
+                RequestState::Received => self.seen.contains(id),
+                RequestState::Denied
+                | RequestState::Cancelled
+                | RequestState::Expired
+                | RequestState::Refused
+                | RequestState::Consumed
+                | RequestState::Recorded => false,
+            };
+            if !votable {
                 continue;
             }
             let (counted, held) = (reads.chain_votes(*id)?, reads.held_votes(*id)?);
@@ -242,10 +272,7 @@ impl Planner {
             }
             decisions.push((request, votes));
         }
-        // What is not taken along by the next transaction is looked at for the one after it.
-        let taken = self.share(&decisions, |(request, _)| request, ITEMS_PER_BATCH_MAX);
-        let left: BTreeSet<_> = decisions.iter().skip(taken).map(|(request, _)| request.authorization_id).collect();
-        for id in settled.iter().filter(|id| !left.contains(id)) {
+        for id in &looked_at {
             self.dirty.remove(id);
         }
         Ok(decisions)
@@ -361,6 +388,7 @@ impl Planner {
     /// A request moved on: what was noted about its last step no longer holds.
     pub fn forget(&mut self, id: AuthorizationId) {
         self.alone.remove(&id);
+        self.seen.remove(&id);
         self.suspects.remove(&id);
         self.stalled.remove(&id);
     }

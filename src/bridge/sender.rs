@@ -3,6 +3,7 @@
 //! Nodes may leave a transaction queued for ever that came before the one below it, so two are
 //! never on the wire at once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{B256, Bytes};
@@ -41,9 +42,11 @@ pub struct Sent {
     pub nonce: u64,
     pub tx_hash: B256,
     pub kind: ItemKind,
+    /// As it was handed in.
+    pub alone: bool,
     pub outcome: SendOutcome,
     /// It is mined already.
-    pub receipt: Option<Box<TransactionReceipt>>,
+    pub receipt: Option<Arc<TransactionReceipt>>,
 }
 
 /// The sending task, for as long as this value lives.
@@ -76,8 +79,8 @@ impl Sender {
                     };
                     super::metrics::send(began.elapsed());
                     crash::point("send.after");
-                    let Outgoing { nonce, tx_hash, kind, .. } = outgoing;
-                    done(Sent { nonce, tx_hash, kind, outcome, receipt });
+                    let Outgoing { nonce, tx_hash, kind, alone, .. } = outgoing;
+                    done(Sent { nonce, tx_hash, kind, alone, outcome, receipt });
                 }
             }
             .in_current_span(),
@@ -119,7 +122,7 @@ async fn send_and_wait(
     client: &ChainClient,
     outgoing: &Outgoing,
     waits: &mut Waits,
-) -> (SendOutcome, Option<Box<TransactionReceipt>>) {
+) -> (SendOutcome, Option<Arc<TransactionReceipt>>) {
     let provider = client.provider().client();
     let asked = provider.request("eth_sendRawTransactionSync", (outgoing.raw.clone(),));
     let answer: Result<TransactionReceipt, _> = match tokio::time::timeout(INSTANT, asked).await {
@@ -131,7 +134,7 @@ async fn send_and_wait(
         }
     };
     match answer {
-        Ok(receipt) => (SendOutcome::Accepted, Some(Box::new(receipt))),
+        Ok(receipt) => (SendOutcome::Accepted, Some(Arc::new(receipt))),
         Err(RpcError::ErrorResp(payload)) if payload.code == METHOD_NOT_FOUND => {
             waits.possible = false;
             (send(client, outgoing).await, None)

@@ -20,7 +20,7 @@ use super::planner::Planner;
 use super::rpc::SendOutcome;
 use super::sender::{Outgoing, Sent};
 use super::submitter::{Planned, Unstuck};
-use super::sync::{ChainUpdate, Hint};
+use super::sync::{ChainUpdate, HINTS_MAX, Hint};
 use crate::channel::{Claimed, Incoming, ResponseKind};
 use crate::crash;
 use crate::crypto::abi::ChainStatus;
@@ -76,7 +76,7 @@ enum Filed {
 
 impl Bridge {
     /// Does what can be done now.
-    pub(super) fn step(&mut self, update: Option<ChainUpdate>) -> Result<(), BridgeError> {
+    pub(super) async fn step(&mut self, update: Option<ChainUpdate>) -> Result<(), BridgeError> {
         let (files, trouble) = self.claim()?;
         let outcome = self.journal_step(update, &files)?;
         let progressed = !files.is_empty() || !outcome.planned.is_empty() || outcome.answered > 0;
@@ -84,6 +84,10 @@ impl Bridge {
             self.chain.current = false;
         }
         self.send_planned(&outcome.planned)?;
+        if !outcome.planned.is_empty() {
+            // The sending task comes first: what is left to do here can wait, and may block.
+            tokio::task::yield_now().await;
+        }
         for (id, request_id, state) in outcome.moved {
             self.planner.forget(id);
             self.tell(|| Progress::OnChain(request_id, state));
@@ -177,13 +181,14 @@ impl Bridge {
             take_files(writes, planner, answers, config, files, &mut outcome)?;
             write_answers(writes, answers, &mut outcome)?;
             let in_flight = writes.in_flight()?;
+            let unseen = in_flight.saturating_sub(chain.hints.len());
             if may_send && planner.submitter.above_ceiling().is_none() {
-                outcome.planned = planner.plan(writes, IN_FLIGHT_MAX.saturating_sub(in_flight))?;
+                outcome.planned = planner.plan(writes, IN_FLIGHT_MAX.saturating_sub(unseen))?;
                 if in_flight == 0 && outcome.planned.is_empty() && idle_block_due {
                     outcome.planned.push(planner.submitter.plan_nothing(writes)?);
                 }
             }
-            let lowest = writes.open_attempts()?.into_iter().next();
+            let lowest = if in_flight == 0 { None } else { writes.open_attempts()?.into_iter().next() };
             if let (Some(used), Some(lowest)) = (used, lowest)
                 && planner.submitter.is_stuck(lowest.signed_at_ms)
             {
@@ -238,7 +243,8 @@ impl Bridge {
         for block in update.proofs.iter().cloned() {
             self.answers.keep(super::answers::Fetched::Block(Box::new(block)));
         }
-        self.chain.hints.retain(|hint| !update.mined.iter().any(|mined| mined.nonce == hint.nonce));
+        // What is not mined up to the cursor though its receipt said so is waited for like any other.
+        self.chain.hints.retain(|hint| hint.block_number > update.cursor.number);
         if update.rewind.is_some() {
             self.chain.hints.clear();
             metrics::reorg();
@@ -246,11 +252,10 @@ impl Bridge {
         metrics::head_number(update.head.number);
         metrics::confirmed_number(update.confirmed.number);
         self.chain.current = !update.more && update.cursor.number == update.confirmed.number;
-        let waits = !self.chain.hints.is_empty() || update.watches;
         self.chain.sync_at = now
             + if update.more {
                 std::time::Duration::ZERO
-            } else if waits {
+            } else if update.watches {
                 self.chain.soon
             } else {
                 self.poll_interval()
@@ -273,7 +278,8 @@ impl Bridge {
         if planned.is_empty() {
             return Ok(());
         }
-        let alone = planned.len() == 1 && self.journal.read().in_flight()? == 1;
+        let alone = planned.len() == 1 && self.journal.read().in_flight()? <= 1 + self.chain.hints.len();
+        self.chain.awaited += usize::from(alone);
         for Planned { attempt, kind, items } in planned {
             tracing::info!(target: "guardrail::bridge", nonce = attempt.nonce, kind = kind.as_str(), items, tx = %attempt.tx_hash, "sending");
             self.sender.send(Outgoing {
@@ -303,6 +309,7 @@ impl Bridge {
 
     pub(super) fn take_sent(&mut self, sent: Sent) -> Result<(), BridgeError> {
         let now = Instant::now();
+        self.chain.awaited = self.chain.awaited.saturating_sub(usize::from(sent.alone));
         match sent.outcome {
             SendOutcome::Accepted if sent.receipt.is_some() => {}
             SendOutcome::Accepted => self.chain.sync_at = self.chain.sync_at.min(now + super::engine::SOON),
@@ -312,20 +319,31 @@ impl Bridge {
             }
             SendOutcome::CertainlyRejected(reason) => self.rejected(sent.nonce, sent.kind, &reason)?,
         }
-        let hint = sent.receipt.as_deref().and_then(|receipt| Hint::of(sent.nonce, sent.kind, receipt));
+        let hint = sent.receipt.and_then(|receipt| Hint::of(sent.nonce, sent.kind, receipt));
         if let Some(hint) = hint {
             crash::point("receipt.before");
-            self.chain.hints.push(hint);
-            self.chain.sync_at = now;
-            if sent.kind == ItemKind::Request && hint.succeeded && self.is_observed() {
-                for id in self.journal.read().items(sent.nonce)? {
-                    if let Some(request) = self.journal.read().request_by_authorization(id)? {
-                        self.tell(|| Progress::OnChain(request.request_id, RequestState::Pending));
-                    }
-                }
+            if hint.kind == ItemKind::Request && hint.succeeded() {
+                self.see_requested(sent.nonce)?;
             }
+            // Requests wait for nothing but votes, and those do not wait for a confirmation.
+            let rests = hint.kind == ItemKind::Request && self.chain.hints.len() < HINTS_MAX;
+            self.chain.hints_at = Some(if rests { now + super::engine::REST } else { now });
+            self.chain.hints.push(hint);
             crash::point("receipt.after");
         }
+        Ok(())
+    }
+
+    fn see_requested(&mut self, nonce: u64) -> Result<(), BridgeError> {
+        let ids = self.journal.read().items(nonce)?;
+        if self.is_observed() {
+            for id in &ids {
+                if let Some(request) = self.journal.read().request_by_authorization(*id)? {
+                    self.tell(|| Progress::OnChain(request.request_id, RequestState::Pending));
+                }
+            }
+        }
+        self.planner.see_requested(&ids);
         Ok(())
     }
 

@@ -7,11 +7,12 @@
 //! back before anything is added.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::{Provider, RootProvider};
-use alloy::rpc::types::{Filter, Header, Log, TransactionReceipt};
+use alloy::rpc::types::{Block, Filter, Header, Log, TransactionReceipt};
 
 use super::BridgeError;
 use super::changes::{is_administration, is_answered};
@@ -29,6 +30,10 @@ const PAGE_BLOCKS_MIN: u64 = 4;
 const PAGE_BLOCKS_MAX: u64 = 2_000;
 /// Logs of a page above which the next one is smaller.
 const PAGE_LOGS: usize = 1_000;
+/// Receipts that came with sends and are confirmed together.
+pub const HINTS_MAX: usize = 8;
+/// Blocks whose logs are asked for without a look at where the chains part.
+const FEW_BLOCKS_MAX: u64 = 16;
 /// Blocks whose proofs are fetched ahead in one step.
 const PROOFS_AHEAD_MAX: usize = 8;
 
@@ -73,26 +78,27 @@ pub struct Watched {
 }
 
 /// A receipt that came with the answer to a send, not yet confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Hint {
     pub nonce: u64,
-    pub tx_hash: B256,
+    pub kind: ItemKind,
     pub block_number: u64,
     pub block_hash: B256,
-    pub succeeded: bool,
-    pub kind: ItemKind,
+    pub receipt: Arc<TransactionReceipt>,
 }
 
 impl Hint {
-    pub fn of(nonce: u64, kind: ItemKind, receipt: &TransactionReceipt) -> Option<Self> {
-        Some(Hint {
-            nonce,
-            tx_hash: receipt.transaction_hash,
-            block_number: receipt.block_number?,
-            block_hash: receipt.block_hash?,
-            succeeded: receipt.status(),
-            kind,
-        })
+    pub fn of(nonce: u64, kind: ItemKind, receipt: Arc<TransactionReceipt>) -> Option<Self> {
+        Some(Hint { nonce, kind, block_number: receipt.block_number?, block_hash: receipt.block_hash?, receipt })
+    }
+
+    pub fn succeeded(&self) -> bool {
+        self.receipt.status()
+    }
+
+    fn mined(&self) -> Mined {
+        let (tx_hash, block, succeeded) = (self.receipt.transaction_hash, self.block_number, self.succeeded());
+        Mined { nonce: self.nonce, tx_hash, block, succeeded }
     }
 }
 
@@ -150,8 +156,18 @@ pub struct ChainUpdate {
     pub proofs: Vec<BlockProofs>,
     /// There are confirmed blocks after the cursor.
     pub more: bool,
-    /// Nonces were watched that are not mined yet.
+    /// Nonces were watched of which nothing is known yet, not even a receipt.
     pub watches: bool,
+}
+
+/// What was read of blocks, before the rest of an update is asked for.
+struct Found {
+    head: Head,
+    confirmed: Head,
+    rewind: Option<Cursor>,
+    logs: Vec<Log>,
+    cursor: Cursor,
+    proofs: Vec<BlockProofs>,
 }
 
 /// Reads one contract on one chain.
@@ -194,12 +210,16 @@ impl ChainReader {
     /// [`BridgeError`]; [`BridgeError::Moved`] where the chain changed meanwhile, and
     /// [`BridgeError::Disagree`] where another endpoint has another chain: ask again.
     pub async fn fetch(&self, question: &Question) -> Result<ChainUpdate, BridgeError> {
-        if let Some(update) = self.fetch_next_block(question).await? {
-            return Ok(update);
+        if let Some(found) = self.fetch_hinted(question).await? {
+            return self.complete(question, found).await;
         }
         let head = self.head().await?;
         let confirmed_number = (head.number + 1).saturating_sub(self.confirmations);
         let confirmed = if confirmed_number == head.number { head } else { self.known_block(confirmed_number).await? };
+        if let Some((logs, cursor)) = self.few_blocks(question, confirmed).await? {
+            self.agree(confirmed.number, confirmed.hash).await?;
+            return self.complete(question, Found { head, confirmed, rewind: None, logs, cursor, proofs: Vec::new() }).await;
+        }
         let (start, rewind) = self.common_block(question, head).await?;
         // Without a block in common nothing else says that it is the journal's chain.
         if (rewind.is_some() || question.blocks.is_empty())
@@ -212,7 +232,7 @@ impl ChainReader {
         if cursor.number != confirmed.number {
             self.agree(cursor.number, cursor.hash).await?;
         }
-        self.complete(question, head, confirmed, rewind, logs, cursor, Vec::new()).await
+        self.complete(question, Found { head, confirmed, rewind, logs, cursor, proofs: Vec::new() }).await
     }
 
     /// Sees that no endpoint has another block at this height.
@@ -223,58 +243,62 @@ impl ChainReader {
         }
     }
 
-    /// The common case, asked at once: a transaction of ours is in the block that follows the cursor.
-    async fn fetch_next_block(&self, question: &Question) -> Result<Option<ChainUpdate>, BridgeError> {
-        let (Some(cursor), Some(hint)) = (question.blocks.first(), question.hints.last()) else { return Ok(None) };
-        if self.confirmations != 1 || !self.client.is_single() || hint.block_number != cursor.number + 1 {
+    /// The common case, asked at once: the one or two blocks that follow the cursor hold a
+    /// transaction each, ours, and its receipt is known. What it logged is then known as well: the
+    /// block's own roots say that there is nothing else.
+    async fn fetch_hinted(&self, question: &Question) -> Result<Option<Found>, BridgeError> {
+        let Some(cursor) = question.blocks.first() else { return Ok(None) };
+        let mut hints = question.hints.iter().filter(|hint| hint.block_number > cursor.number);
+        let (Some(first), second, None) = (hints.next(), hints.next(), hints.next()) else { return Ok(None) };
+        let follow = first.block_number == cursor.number + 1
+            && second.is_none_or(|second| second.block_number == first.block_number + 1);
+        if !follow || self.confirmations != 1 || !self.client.is_single() {
             return Ok(None);
         }
-        let filter = Filter::new().address(self.place.contract).at_block_hash(hint.block_hash);
-        let proofs = async {
-            match hint.kind {
-                ItemKind::Decide | ItemKind::Consume | ItemKind::Record => {
-                    BlockProofs::fetch(self.provider(), hint.block_hash).await.map(Some)
-                }
-                ItemKind::Request | ItemKind::Nothing => Ok(None),
+        let blocks = match second {
+            None => vec![(first, self.full_block(BlockNumberOrTag::Latest).await?)],
+            Some(second) => {
+                let (before, newest) = tokio::join!(
+                    self.full_block(BlockNumberOrTag::Number(first.block_number)),
+                    self.full_block(BlockNumberOrTag::Latest)
+                );
+                vec![(first, before?), (second, newest?)]
             }
         };
-        let (head, logs, proofs) = tokio::join!(
-            self.block(BlockNumberOrTag::Latest),
-            async { Ok::<_, BridgeError>(self.provider().get_logs(&filter).await?) },
-            proofs
-        );
-        let head = head?.ok_or(BridgeError::Moved)?;
-        if head.hash != hint.block_hash || head.parent != cursor.hash {
-            return Ok(None);
+        let (mut logs, mut proofs) = (Vec::new(), Vec::new());
+        let (mut parent, mut newest) = (cursor.hash, None);
+        for (hint, block) in blocks {
+            let Some(block) = block else { return Ok(None) };
+            let head = Head::from(&block.header);
+            if head.hash != hint.block_hash || head.parent != parent || block.transactions.len() != 1 {
+                return Ok(None);
+            }
+            let Ok(proven) = BlockProofs::of(block, vec![hint.receipt.as_ref().clone()]) else { return Ok(None) };
+            let ours = hint.receipt.inner.logs().iter().filter(|log| log.address() == self.place.contract);
+            if ours.clone().any(|log| log.topic0().is_some_and(|topic| is_answered(*topic))) {
+                proofs.push(proven);
+            }
+            logs.extend(ours.cloned());
+            parent = head.hash;
+            newest = Some(head);
         }
-        let next = Cursor { number: head.number, hash: head.hash };
-        let proofs = proofs?.into_iter().collect();
-        self.complete(question, head, head, None, logs?, next, proofs).await.map(Some)
+        let Some(head) = newest else { return Ok(None) };
+        let cursor = Cursor { number: head.number, hash: head.hash };
+        Ok(Some(Found { head, confirmed: head, rewind: None, logs, cursor, proofs }))
+    }
+
+    async fn full_block(&self, number: BlockNumberOrTag) -> Result<Option<Block>, BridgeError> {
+        Ok(self.provider().get_block_by_number(number).full().await?)
     }
 
     /// What else a step says, once its logs are known.
-    #[allow(clippy::too_many_arguments)]
-    async fn complete(
-        &self,
-        question: &Question,
-        head: Head,
-        confirmed: Head,
-        rewind: Option<Cursor>,
-        logs: Vec<Log>,
-        cursor: Cursor,
-        mut proofs: Vec<BlockProofs>,
-    ) -> Result<ChainUpdate, BridgeError> {
+    async fn complete(&self, question: &Question, found: Found) -> Result<ChainUpdate, BridgeError> {
+        let Found { head, confirmed, rewind, logs, cursor, mut proofs } = found;
         let (mined, used, missing) = self.mined(question, confirmed, cursor, &logs).await?;
         let administration =
             rewind.is_some() || logs.iter().any(|log| log.topic0().is_some_and(|topic| is_administration(*topic)));
         let epoch = if administration { Some(self.epoch().await?) } else { None };
-        let mut statuses = Vec::new();
-        for (id, expires_at_s) in &question.past {
-            if *expires_at_s <= confirmed.time_s && cursor.number == confirmed.number {
-                let block = BlockId::Hash(confirmed.hash.into());
-                statuses.push((*id, endpoint::status_at(self.provider(), self.place.contract, *id, block).await?));
-            }
-        }
+        let statuses = self.statuses(question, confirmed, cursor).await?;
         let balance = match question.want_balance {
             true => Some(self.provider().get_balance(question.account).await?),
             false => None,
@@ -283,6 +307,47 @@ impl ChainReader {
             true => self.next_base_fee().await,
             false => None,
         };
+        self.prove_answered(&logs, &mut proofs).await?;
+        let by_hint = |nonce| question.hints.iter().any(|h| h.nonce == nonce && h.block_number > cursor.number);
+        let seen = |nonce| mined.iter().any(|m| m.nonce == nonce) || by_hint(nonce);
+        Ok(ChainUpdate {
+            head,
+            confirmed,
+            rewind,
+            more: cursor.number < confirmed.number,
+            watches: question.watched.iter().any(|watched| !seen(watched.nonce)),
+            logs,
+            cursor,
+            mined,
+            used,
+            missing,
+            epoch,
+            statuses,
+            balance,
+            next_base_fee_wei,
+            proofs,
+        })
+    }
+
+    /// What a confirmed block shows of the requests whose time may have passed.
+    async fn statuses(
+        &self,
+        question: &Question,
+        confirmed: Head,
+        cursor: Cursor,
+    ) -> Result<Vec<(AuthorizationId, ChainStatus)>, BridgeError> {
+        let mut statuses = Vec::new();
+        for (id, expires_at_s) in &question.past {
+            if *expires_at_s <= confirmed.time_s && cursor.number == confirmed.number {
+                let block = BlockId::Hash(confirmed.hash.into());
+                statuses.push((*id, endpoint::status_at(self.provider(), self.place.contract, *id, block).await?));
+            }
+        }
+        Ok(statuses)
+    }
+
+    /// Fetches the blocks that answers will need, where they are not at hand.
+    async fn prove_answered(&self, logs: &[Log], proofs: &mut Vec<BlockProofs>) -> Result<(), BridgeError> {
         let mut wanted: Vec<B256> = Vec::new();
         for log in logs.iter().filter(|log| log.topic0().is_some_and(|topic| is_answered(*topic))) {
             if let Some(hash) = log.block_hash
@@ -295,23 +360,7 @@ impl ChainReader {
         for hash in wanted.into_iter().take(PROOFS_AHEAD_MAX) {
             proofs.push(BlockProofs::fetch(self.provider(), hash).await?);
         }
-        Ok(ChainUpdate {
-            head,
-            confirmed,
-            rewind,
-            more: cursor.number < confirmed.number,
-            watches: mined.len() < question.watched.len(),
-            logs,
-            cursor,
-            mined,
-            used,
-            missing,
-            epoch,
-            statuses,
-            balance,
-            next_base_fee_wei,
-            proofs,
-        })
+        Ok(())
     }
 
     /// The newest block that journal and chain share, and whether that is a rollback.
@@ -341,6 +390,33 @@ impl ChainReader {
         let number = self.place.first_block.saturating_sub(1);
         let hash = self.block(BlockNumberOrTag::Number(number)).await?.map(|block| block.hash);
         Ok(Cursor { number, hash: hash.unwrap_or_default() })
+    }
+
+    /// The logs after the cursor where that is few blocks ago, asked at once with what shows that
+    /// both ends are still what they were: a hash fixes every block before it.
+    async fn few_blocks(
+        &self,
+        question: &Question,
+        confirmed: Head,
+    ) -> Result<Option<(Vec<Log>, Cursor)>, BridgeError> {
+        let Some(cursor) = question.blocks.first() else { return Ok(None) };
+        let blocks = confirmed.number.saturating_sub(cursor.number);
+        if !(2..=FEW_BLOCKS_MAX).contains(&blocks) {
+            return Ok(None);
+        }
+        let filter = Filter::new().address(self.place.contract);
+        let filter = filter.from_block(cursor.number + 1).to_block(confirmed.number);
+        let (start, logs, end) = tokio::join!(
+            self.block(BlockNumberOrTag::Number(cursor.number)),
+            self.provider().get_logs(&filter),
+            self.block(BlockNumberOrTag::Number(confirmed.number))
+        );
+        let linked = start?.is_some_and(|start| start.hash == cursor.hash) && end? == Some(confirmed);
+        let logs = logs?;
+        let of_end = logs.iter().filter(|log| log.block_number == Some(confirmed.number));
+        let consistent = of_end.clone().all(|log| log.block_hash == Some(confirmed.hash));
+        let cursor = Cursor { number: confirmed.number, hash: confirmed.hash };
+        Ok((linked && consistent).then_some((logs, cursor)))
     }
 
     /// The logs of the blocks after `start`, as many as are a page.
@@ -388,17 +464,13 @@ impl ChainReader {
                 let tx_hash = log.transaction_hash.filter(|hash| watched.attempts.contains(hash))?;
                 Some(Mined { nonce: watched.nonce, tx_hash, block: log.block_number?, succeeded: true })
             });
-            let by_hint =
-                question.hints.iter().find(|hint| hint.nonce == watched.nonce && hint.block_hash == cursor.hash);
-            match (by_log, by_hint) {
+            let hint = question.hints.iter().find(|hint| hint.nonce == watched.nonce);
+            match (by_log, hint) {
                 (Some(found), _) => mined.push(found),
-                (None, Some(hint)) => mined.push(Mined {
-                    nonce: hint.nonce,
-                    tx_hash: hint.tx_hash,
-                    block: hint.block_number,
-                    succeeded: hint.succeeded,
-                }),
-                (None, None) => unknown.push(watched),
+                (None, Some(hint)) if hint.block_hash == cursor.hash => mined.push(hint.mined()),
+                // In a block that is read later.
+                (None, Some(hint)) if hint.block_number > cursor.number => {}
+                (None, Some(_) | None) => unknown.push(watched),
             }
         }
         if unknown.is_empty() {

@@ -260,7 +260,8 @@ impl Inbox {
         }
     }
 
-    /// Forgets several claimed files whose work is done; a crash may leave some of them.
+    /// Forgets several claimed files whose work is done. A crash may leave some of them, also after
+    /// this: who reads them again knows by the journal that they are done.
     ///
     /// # Errors
     /// [`ChannelError::Io`] with the first that could not be removed; the others are.
@@ -275,8 +276,7 @@ impl Inbox {
                 Err(error) => failed = failed.and(Err(ChannelError::io("remove", &path)(error))),
             }
         }
-        failed?;
-        atomic_file::sync_dir(&dir).map_err(ChannelError::io("sync", &dir))
+        failed
     }
 
     /// Whether the channel can be written to at all, and how many bytes it has room for.

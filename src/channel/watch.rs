@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use notify::event::{ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
@@ -29,8 +30,7 @@ impl Watch {
             move |source| ChannelError::Watch { path, source }
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading a directory is no change of it; waking on it would never end.
-            if matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+            if matches!(&event, Ok(event) if !may_bring_a_file(event.kind)) {
                 return;
             }
             // Wake first: whoever waits has more to do than whoever reads the log.
@@ -56,4 +56,13 @@ impl Watch {
     pub async fn changed(&self) {
         self.hint.notified().await;
     }
+}
+
+/// Reading a directory is no change of it, and waking on that would never end; what leaves it is
+/// what was taken.
+fn may_bring_a_file(kind: EventKind) -> bool {
+    !matches!(
+        kind,
+        EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+    )
 }

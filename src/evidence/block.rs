@@ -5,7 +5,7 @@ use alloy::eips::BlockId;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes, Log};
 use alloy::providers::Provider;
-use alloy::rpc::types::TransactionReceipt;
+use alloy::rpc::types::{Block, TransactionReceipt};
 
 use super::endpoint::EndpointError;
 use super::trie;
@@ -41,7 +41,16 @@ impl BlockProofs {
         });
         let block = block?.ok_or(EndpointError::NoBlock(hash))?;
         let receipts = receipts?.ok_or(EndpointError::NoBlock(hash))?;
-        let header = block.header.inner.clone();
+        Self::of(block, receipts)
+    }
+
+    /// A block that was fetched with its transactions, and their receipts.
+    ///
+    /// # Errors
+    /// [`EndpointError::Inconsistent`] where they do not hash to the block's own header.
+    pub fn of(block: Block, receipts: Vec<TransactionReceipt>) -> Result<Self, EndpointError> {
+        let hash = block.header.hash;
+        let header = block.header.inner;
         let envelopes: Vec<TxEnvelope> =
             block.transactions.into_transactions().map(|transaction| transaction.inner.into_inner()).collect();
         Self::build(header, hash, &envelopes, receipts)

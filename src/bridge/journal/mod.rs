@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use alloy::primitives::aliases::U40;
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 pub use self::reads::Reads;
 use self::sql::SCHEMA;
@@ -221,6 +222,13 @@ impl ItemEvent {
     }
 }
 
+/// A prepared statement stays prepared: without this, one that could use a partial index is
+/// compiled again for each value that is bound to it
+/// (https://sqlite.org/c3ref/c_dbconfig_defensive.html, `SQLITE_DBCONFIG_ENABLE_QPSG`).
+fn keep_plans(db: &Connection) -> rusqlite::Result<bool> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+}
+
 #[derive(Debug)]
 pub struct Journal {
     db: Connection,
@@ -245,6 +253,7 @@ impl Journal {
         db.pragma_update(None, "synchronous", "FULL")?;
         db.busy_timeout(BUSY_TIMEOUT)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        keep_plans(&db)?;
         let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match found {
             0 => db.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"))?,
@@ -261,6 +270,7 @@ impl Journal {
     pub fn open_read_only(path: &Path) -> Result<Self, BridgeError> {
         let db = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
+        keep_plans(&db)?;
         let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if found != VERSION {
             return Err(BridgeError::JournalVersion { found, known: VERSION });

@@ -128,7 +128,16 @@ impl Reads<'_> {
 
     /// Requests that the bridge still has something to do or to wait for.
     pub fn open_count(&self) -> Result<u64, BridgeError> {
-        Ok(self.counts()?.into_iter().filter(|(state, _)| state.is_open()).map(|(_, count)| count).sum())
+        let mut query = self.db.prepare_cached("SELECT state, n FROM state_counts")?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+        let mut open = 0;
+        for row in rows {
+            let (state, count) = row?;
+            if RequestState::parse(&state).is_some_and(RequestState::is_open) {
+                open += count;
+            }
+        }
+        Ok(open)
     }
 
     /// Votes that wait for a transaction.

@@ -5,8 +5,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 use crate::schema::{AuthorizationId, RequestId, Sha256Digest, ToolName};
 
+/// Tables whose rows are small lie in their own primary key: one page less that a commit writes.
 pub(super) const SCHEMA: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY,
     authorization_id TEXT NOT NULL UNIQUE,
@@ -30,7 +31,7 @@ CREATE INDEX requests_free ON requests (state, received_at_ms) WHERE busy IS NUL
 CREATE INDEX requests_busy ON requests (busy) WHERE busy IS NOT NULL;
 CREATE INDEX requests_unanswered ON requests (state, received_at_ms) WHERE answered = 0;
 CREATE INDEX requests_expiring ON requests (expires_at) WHERE state IN ('received', 'pending', 'approved');
-CREATE TABLE state_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT;
+CREATE TABLE state_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TRIGGER requests_in AFTER INSERT ON requests BEGIN
     INSERT INTO state_counts VALUES (new.state, 1) ON CONFLICT (state) DO UPDATE SET n = n + 1;
 END;
@@ -51,7 +52,7 @@ CREATE TABLE votes (
     signature BLOB NOT NULL,
     state TEXT NOT NULL,
     PRIMARY KEY (authorization_id, approver, approve)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX votes_held ON votes (authorization_id) WHERE state = 'held';
 CREATE TABLE chain_votes (
     authorization_id TEXT NOT NULL,
@@ -61,7 +62,7 @@ CREATE TABLE chain_votes (
     tx_hash TEXT NOT NULL,
     block_number INTEGER NOT NULL,
     PRIMARY KEY (authorization_id, approver, approve)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX chain_votes_by_block ON chain_votes (block_number);
 CREATE TABLE consumes (
     request_id TEXT NOT NULL,
@@ -86,7 +87,7 @@ CREATE TABLE events (
     block_number INTEGER NOT NULL,
     data TEXT NOT NULL,
     PRIMARY KEY (authorization_id, kind)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX events_by_block ON events (block_number);
 -- canonical blocks up to which events are applied: the highest is the cursor
 CREATE TABLE blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL) STRICT;
@@ -116,7 +117,7 @@ CREATE TABLE items (
     authorization_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     PRIMARY KEY (nonce, position)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX items_by_id ON items (authorization_id);
 CREATE TABLE responses (
     name TEXT PRIMARY KEY,
