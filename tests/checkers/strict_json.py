@@ -1,0 +1,109 @@
+"""JSON as section 1 of docs/PROTOCOL.md takes it: what it refuses, each rule by its name; and its canonical bytes."""
+
+import json
+import math
+from typing import Any
+
+import rfc8785
+
+INTEGER_MAX = 2**53 - 1
+# No number that is worth reading is longer; Python's own limit for integers is 4,300 digits.
+NUMBER_CHARS_MAX = 400
+
+
+class Refused(Exception):
+    """A rule of the page is broken; the text names it."""
+
+
+def parse(data: bytes, size_max: int, depth_max: int = 32) -> Any:
+    """Parses bytes into a tree, and refuses whatever two readers could take differently."""
+    if len(data) > size_max:
+        raise Refused(f"too large: {len(data)} bytes, at most {size_max}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused("not UTF-8") from error
+    _limit_depth(text, depth_max)
+    try:
+        tree = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise Refused(f"not JSON: {error}") from error
+    _limit_strings(tree)
+    return tree
+
+
+def canonical(tree: Any) -> bytes:
+    """RFC 8785."""
+    try:
+        return rfc8785.dumps(tree)
+    except rfc8785.CanonicalizationError as error:
+        raise Refused(f"no canonical form: {error}") from error
+
+
+def _limit_depth(text: str, depth_max: int) -> None:
+    """Before the parser sees it, since that recurses. Only brackets outside of strings nest."""
+    depth, in_string, escaped = 0, False, False
+    for char in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                in_string = False
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            depth += 1
+            if depth > depth_max:
+                raise Refused(f"nesting over {depth_max}")
+        elif char in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Refused("duplicate name after unescaping")
+    return found
+
+
+def _integer(literal: str) -> int:
+    if len(literal) > NUMBER_CHARS_MAX or abs(int(literal)) > INTEGER_MAX:
+        raise Refused("integer beyond 2^53-1")
+    return int(literal)
+
+
+def _number(literal: str) -> float:
+    if len(literal) > NUMBER_CHARS_MAX:
+        raise Refused("number too long")
+    value = float(literal)
+    if math.isinf(value):
+        raise Refused("number overflows")
+    return value
+
+
+def _constant(literal: str) -> float:
+    raise Refused(f"not JSON: {literal}")
+
+
+def _limit_strings(tree: Any) -> None:
+    """The nesting is bounded by now, so recursion is."""
+    if isinstance(tree, str):
+        if "\0" in tree:
+            raise Refused("U+0000")
+        if any("\ud800" <= char <= "\udfff" for char in tree):
+            raise Refused("lone surrogate")
+    elif isinstance(tree, list):
+        for value in tree:
+            _limit_strings(value)
+    elif isinstance(tree, dict):
+        for name, value in tree.items():
+            _limit_strings(name)
+            _limit_strings(value)
