@@ -80,6 +80,8 @@ impl Drop for Process {
 pub struct Anvil {
     pub process: Process,
     pub url: String,
+    /// Anvil spills old states into its home, and one that is killed leaves them there.
+    pub home: Option<TempDir>,
 }
 
 impl Anvil {
@@ -94,7 +96,9 @@ impl Anvil {
     /// Starts on a port that an earlier node had, or on a free one where it is 0.
     pub fn start_on(port: u16, arguments: &[&str]) -> Anvil {
         let anvil = guardrail::node::find_anvil(&project().join("contracts")).expect("run `make setup` first");
+        let home = tempfile::tempdir().unwrap();
         let mut child = Command::new(anvil)
+            .env("HOME", home.path())
             .args(["--port", &port.to_string(), "--chain-id", "31337"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -108,7 +112,7 @@ impl Anvil {
             .find_map(|line| line.trim().strip_prefix("Listening on ").map(str::to_owned))
             .expect("anvil ended before it listened");
         std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-        Anvil { process: Process(child), url: format!("http://{address}") }
+        Anvil { process: Process(child), url: format!("http://{address}"), home: Some(home) }
     }
 }
 
@@ -391,7 +395,7 @@ fn mock_bridge(dir: &Path, url: &str, environment: &[(&str, &str)]) -> Anvil {
     let stdout = process.0.stdout.take().unwrap();
     ready(&mut process);
     let url = BufReader::new(stdout).lines().next().unwrap().unwrap();
-    Anvil { process, url }
+    Anvil { process, url, home: None }
 }
 
 /// A running `guardrail bridge`, and what it says on stderr until its end.

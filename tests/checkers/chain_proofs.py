@@ -97,6 +97,8 @@ def prove(what: str, root: bytes, index: int, nodes: list[bytes]) -> bytes:
         raise Refused(f"the {what} proof does not lead from the header's root: {type(error).__name__}") from error
     if not value:
         raise Refused(f"the {what} proof shows that there is none at {index}")
+    if len(rlp.decode(nodes[-1])) != 2:
+        raise Refused(f"the {what} is no leaf's value")
     if known.read != [keccak(node) for node in nodes]:
         raise Refused(f"the {what} proof's nodes do not run from root to leaf, none unused")
     return value

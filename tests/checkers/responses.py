@@ -16,10 +16,9 @@ ZERO_FIELDS = {
     "blockchain_tx_hash": shapes.ZERO_BYTES32,
     "block_number": 0,
     "block_hash": shapes.ZERO_BYTES32,
-    "approver": shapes.ZERO_ADDRESS,
-    "evidence_hash": shapes.ZERO_DIGEST,
-    "conditions": [],
 }
+# So many expiries are tried at most, where a response leaves open which one its id commits to.
+EXPIRIES_MAX = 100_000
 
 
 @dataclass
@@ -40,11 +39,16 @@ class Report:
 
 
 def sort_of(response: dict) -> str:
-    """The line of section 6's second table that a response falls under."""
+    """The line of section 6's second table that a response falls under. A vote in it makes it a denial."""
     if response["decision"] != "denied":
         return response["decision"]
-    for sort in ("cancelled", "expired", "refused"):
-        if (response["denial_reason"] or "").startswith(f"{sort}: "):
+    evidence, reason = response["evidence"], response["denial_reason"] or ""
+    if evidence is None:
+        open_sorts = ("expired", "refused")
+    else:
+        open_sorts = () if evidence["votes"] else ("cancelled",)
+    for sort in open_sorts:
+        if reason.startswith(f"{sort}: "):
             return sort
     return "denied"
 
@@ -57,7 +61,14 @@ EVENT_OF = {
     "recorded": "ExecutionRecorded",
 }
 # What the contract may say of the id at the response's block: later steps may be in the same one.
-STATUS_OF = {"approved": (2, 4, 5), "denied": (3,), "cancelled": (6,), "consumed": (4, 5), "recorded": (5,), "expired": (7,)}
+STATUS_OF = {
+    "approved": (2, 3, 4, 5, 6),
+    "denied": (3,),
+    "cancelled": (6,),
+    "consumed": (4, 5),
+    "recorded": (5,),
+    "expired": (7,),
+}
 
 
 @dataclass
@@ -67,6 +78,7 @@ class Check:
     request: dict
     response: dict
     anchors: dict
+    identifier: str
     claim: str | None = None
     outcome: str | None = None
     result: object = None
@@ -98,7 +110,7 @@ class Check:
         return {
             1: self._request_and_times,
             2: self._hashes,
-            3: self._votes if proven else None,
+            3: self._votes if proven else self._nobody,
             4: self._proofs if proven else None,
             5: self._bridge,
             6: self._chain if self.endpoint and self.sort != "refused" else None,
@@ -111,21 +123,17 @@ class Check:
         if response["request_id"] != request["request_id"]:
             raise Refused("it names another request")
         if (self.sort in EVENT_OF) != (self.evidence is not None):
-            raise Refused(f"evidence is null for a denial that is expired or refused, and for no other; this is {self.sort}")
-        if response["decision"] != "denied" and response["denial_reason"] is not None:
-            raise Refused("denial_reason is null where nothing is denied")
-        if response["decision"] == "denied" and response["denial_reason"] is None:
-            raise Refused("a denial has a reason")
+            raise Refused(f"a response of this sort ({self.sort}) has evidence, or only one that expired or is refused has none")
         if self.evidence is None:
             for name, value in ZERO_FIELDS.items():
                 if response[name] != value:
                     raise Refused(f"{name} is zero where there is no transaction")
             return
+        self._epoch()
         self._lifetime(self.evidence["expires_at"])
+        # A header that is not the block's own says nothing of its time; step 4 refuses it.
         header = self._header()
-        if header.number != response["block_number"]:
-            raise Refused("block_number is not the header's")
-        if self.sort in ("approved", "consumed") and header.timestamp >= self.evidence["expires_at"]:
+        if self.sort in ("approved", "consumed") and header and header.timestamp >= self.evidence["expires_at"]:
             raise Refused("the block is not earlier than expires_at")
 
     def _lifetime(self, expires_at: int):
@@ -133,8 +141,14 @@ class Check:
         if not start < expires_at * 1000 <= start + self.anchors["max_lifetime"] * 1000:
             raise Refused("expires_at is not within the pinned lifetime")
 
-    def _header(self) -> chain_proofs.Header:
-        return chain_proofs.read_header(unhex(self.evidence["block_header"]))
+    def _header(self) -> chain_proofs.Header | None:
+        raw = unhex(self.evidence["block_header"])
+        if chain_proofs.keccak(raw) != unhex(self.response["block_hash"]):
+            return None
+        try:
+            return chain_proofs.read_header(raw)
+        except Refused:
+            return None
 
     # Step 2
 
@@ -147,10 +161,14 @@ class Check:
             raise Refused("request_hash is not the request's")
         if self.sort == "refused":
             return
+        if response["authorization_id"] != self.identifier:
+            raise Refused("it is of another authorization")
         if self.sort == "expired":
             self._some_expiry()
             return
         evidence = self.evidence
+        if evidence["chain_id"] != self.anchors["chain_id"] or evidence["contract"] != self.anchors["contract"]:
+            raise Refused("the evidence is of another chain or contract")
         if evidence["risk_bps"] != hashes.risk_bps(request):
             raise Refused("risk_bps is not the request's")
         self.fields = hashes.chain_request(request, evidence["requester"], evidence["expires_at"], evidence["epoch"])
@@ -160,12 +178,15 @@ class Check:
     def _some_expiry(self):
         """Without evidence the page leaves open which expiry an id commits to: one that it allows has to fit."""
         start = shapes.milliseconds(self.request["timestamp"]) // 1000
+        if self.anchors["max_lifetime"] > EXPIRIES_MAX:
+            raise Refused(f"a lifetime of {self.anchors['max_lifetime']} s leaves too many expiries to try")
         for epoch in self.anchors["epochs"]:
             for requester in {bridge["requester"] for bridge in epoch["bridges"]}:
+                fields = list(hashes.chain_request(self.request, requester, 0, epoch["epoch"]))
                 for expires_at in range(start + 1, start + self.anchors["max_lifetime"] + 1):
-                    fields = hashes.chain_request(self.request, requester, expires_at, epoch["epoch"])
+                    fields[5] = expires_at
                     if hashes.authorization_id(fields) == self.response["authorization_id"]:
-                        self.fields = fields
+                        self.fields = tuple(fields)
                         return
         raise Refused("authorization_id follows from no expiry within the pinned lifetime")
 
@@ -177,14 +198,19 @@ class Check:
                 return epoch
         raise Refused(f"epoch {self.evidence['epoch']} is not pinned")
 
+    def _nobody(self):
+        if self.response["approver"] != shapes.ZERO_ADDRESS or self.response["conditions"]:
+            raise Refused("a response without evidence names an approver or conditions")
+
     def _votes(self):
         response, evidence, votes = self.response, self.evidence, self.evidence["votes"]
         epoch = self._epoch()
-        if evidence["chain_id"] != self.anchors["chain_id"] or evidence["contract"] != self.anchors["contract"]:
-            raise Refused("the evidence is of another chain or contract")
+        if (response["decision"] == "denied") != (response["denial_reason"] is not None):
+            raise Refused("a denial has a reason, and nothing else has one")
         roles = {approver["address"]: approver["role"] for approver in epoch["approvers"]}
-        if len({vote["approver"] for vote in votes}) != len(votes):
-            raise Refused("an approver counts twice")
+        addresses = [unhex(vote["approver"]) for vote in votes]
+        if any(first >= second for first, second in zip(addresses, addresses[1:])):
+            raise Refused("votes stand by ascending address, each approver once")
         for vote in votes:
             if vote["approver"] not in roles:
                 raise Refused(f"{vote['approver']} is no approver of epoch {epoch['epoch']}")
@@ -200,6 +226,8 @@ class Check:
                 raise Refused("approver or denial_reason is not the vote's")
         elif votes:
             raise Refused(f"a {self.sort} response holds no votes")
+        elif self.sort in ("consumed", "recorded") and response["approver"] != shapes.ZERO_ADDRESS:
+            raise Refused(f"a {self.sort} response names no approver")
         if response["conditions"] != self._conditions():
             raise Refused("conditions are not the votes'")
 
@@ -256,7 +284,9 @@ class Check:
         raw_header = unhex(evidence["block_header"])
         if chain_proofs.keccak(raw_header) != unhex(response["block_hash"]):
             raise Refused("block_hash is not the header's")
-        header, index = self._header(), evidence["transaction_index"]
+        header, index = chain_proofs.read_header(raw_header), evidence["transaction_index"]
+        if header.number != response["block_number"]:
+            raise Refused("block_number is not the header's")
         transaction = self._proven("transaction", header.transactions_root, index)
         if chain_proofs.keccak(transaction) != unhex(response["blockchain_tx_hash"]):
             raise Refused("blockchain_tx_hash is not the transaction's")
@@ -281,7 +311,6 @@ class Check:
         if self.sort == "recorded":
             if len(log.topics) != 3 or values != [hashes.OUTCOMES[self.outcome]]:
                 raise Refused("the outcome on the chain is another")
-            self._approver(shapes.ZERO_ADDRESS)
             return
         if len(log.topics) != 4 or log.topics[3][:12] != bytes(12):
             raise Refused(f"the {event} names nobody")
@@ -291,11 +320,10 @@ class Check:
                 raise Refused("the consumption carries another claim")
             if actor != self.evidence["requester"]:
                 raise Refused("it was consumed by another than the requester")
-            self._approver(shapes.ZERO_ADDRESS)
         elif self.sort == "cancelled":
             if response["denial_reason"] != f"cancelled: {values[0]}":
                 raise Refused("denial_reason is not the log's")
-            self._approver(shapes.ZERO_ADDRESS)
+            self._approver(actor)
         else:
             self._approver(actor)
             if self.sort == "denied" and response["denial_reason"] != values[0]:

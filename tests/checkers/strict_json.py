@@ -46,6 +46,15 @@ def canonical(tree: Any) -> bytes:
         raise Refused(f"no canonical form: {error}") from error
 
 
+def nesting(tree: Any) -> int:
+    """How deep arrays and objects nest; bounded by the parser's limit."""
+    if isinstance(tree, dict):
+        return 1 + max(map(nesting, tree.values()), default=0)
+    if isinstance(tree, list):
+        return 1 + max(map(nesting, tree), default=0)
+    return 0
+
+
 def _limit_depth(text: str, depth_max: int) -> None:
     """Before the parser sees it, since that recurses. Only brackets outside of strings nest."""
     depth, in_string, escaped = 0, False, False

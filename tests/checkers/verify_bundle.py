@@ -19,6 +19,8 @@ from responses import STEPS, Check, Report, Step
 from strict_json import Refused
 
 BUNDLE_BYTES_MAX = 4 * 1024 * 1024
+BUNDLE_NESTING_MAX = 34
+NESTING_MAX = 32
 REQUEST_BYTES_MAX = 256 * 1024
 RESPONSE_BYTES_MAX = 1024 * 1024
 ANCHORS_BYTES_MAX = 1024 * 1024
@@ -48,11 +50,12 @@ def read_anchors(path: Path) -> dict:
 
 def read_bundle(data: bytes, pinned: dict) -> dict:
     """Parses a bundle and holds it to its form: canonical bytes, exact members, the anchors that are pinned."""
-    bundle = strict_json.parse(data, BUNDLE_BYTES_MAX)
+    bundle = strict_json.parse(data, BUNDLE_BYTES_MAX, BUNDLE_NESTING_MAX)
     if strict_json.canonical(bundle) != data:
         raise Refused("canonical: the bytes are not RFC 8785's")
     shapes.members("bundle", bundle, BUNDLE)
     _limit("request", bundle["request"], REQUEST_BYTES_MAX)
+    _shallow("request", bundle["request"])
     shapes.check_request(bundle["request"])
     _check_pinned(bundle["anchors"], pinned)
     parts = [("decision", bundle["decision"], ("approved", "denied"))]
@@ -61,14 +64,13 @@ def read_bundle(data: bytes, pinned: dict) -> dict:
         parts.append(("consumption", bundle["consumption"]["response"], ("consumed",)))
     if bundle["outcome"] is not None:
         shapes.members("outcome", bundle["outcome"], OUTCOME)
+        _shallow("result", bundle["outcome"]["result"])
         parts.append(("outcome", bundle["outcome"]["response"], ("recorded",)))
     for what, response, decisions in parts:
         _limit(what, response, RESPONSE_BYTES_MAX)
         shapes.check_response(what, response)
         if response["decision"] not in decisions:
             raise Refused(f"{what}: {response['decision']} is not what belongs there")
-        if response["authorization_id"] != bundle["decision"]["authorization_id"]:
-            raise Refused(f"{what} is of another authorization")
     if bundle["consumption"] is not None and bundle["decision"]["decision"] != "approved":
         raise Refused("only what was approved is consumed")
     if bundle["outcome"] is not None and bundle["consumption"] is None:
@@ -80,6 +82,11 @@ def _limit(what: str, tree: Any, size_max: int):
     size = len(strict_json.canonical(tree))
     if size > size_max:
         raise Refused(f"{what} is too large: {size} bytes, at most {size_max}")
+
+
+def _shallow(what: str, tree: Any):
+    if strict_json.nesting(tree) > NESTING_MAX:
+        raise Refused(f"nesting over {NESTING_MAX} in {what}")
 
 
 def _check_pinned(anchors: dict, pinned: dict):
@@ -102,7 +109,13 @@ def verify(data: bytes, pinned: dict, endpoint: Endpoint | None) -> list[Report]
     reports = [Report("bundle", [Step(0, "passed")])]
     anchors = bundle["anchors"] | {"confirmations": pinned.get("confirmations", 1)}
     consumption, outcome = bundle["consumption"] or {}, bundle["outcome"] or {}
-    common = {"request": bundle["request"], "anchors": anchors, "endpoint": endpoint, "claim": consumption.get("claim")}
+    common = {
+        "request": bundle["request"],
+        "anchors": anchors,
+        "identifier": bundle["decision"]["authorization_id"],
+        "claim": consumption.get("claim"),
+        "endpoint": endpoint,
+    }
     parts = [("decision", Check(response=bundle["decision"], **common))]
     if consumption:
         parts.append(("consumption", Check(response=consumption["response"], **common)))
