@@ -115,7 +115,6 @@ fn a_stranger_and_guardrail_refuse_the_same_forgeries_at_the_same_step() {
     let forgeries: Vec<Mutant> = mutants(&originals, &lives.domain(), &mut dice);
     let named = forgeries.iter().enumerate().map(|(n, mutant)| (format!("{n:05}.json"), mutant.bytes.as_slice()));
     let files = write_all(&lives.world.path("forgeries"), named);
-    let copy = Command::new("cp").arg("-r").arg(lives.world.dir.path()).arg("/tmp/cw/forgeries").status();
     let theirs = their_verdicts(&lives.anchors_path, None, &files);
     let mut places = std::collections::BTreeSet::new();
     let mut disagreements = Vec::new();

@@ -29,7 +29,7 @@ fn node(dir: &Path) -> Anvil {
         .spawn()
         .unwrap();
     let url = BufReader::new(child.stdout.take().unwrap()).lines().next().expect("the node ended").unwrap();
-    Anvil { process: Process(child), url, home: None }
+    Anvil { process: Process(child), url, _home: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

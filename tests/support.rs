@@ -81,7 +81,7 @@ pub struct Anvil {
     pub process: Process,
     pub url: String,
     /// Anvil spills old states into its home, and one that is killed leaves them there.
-    pub home: Option<TempDir>,
+    pub _home: Option<TempDir>,
 }
 
 impl Anvil {
@@ -112,7 +112,7 @@ impl Anvil {
             .find_map(|line| line.trim().strip_prefix("Listening on ").map(str::to_owned))
             .expect("anvil ended before it listened");
         std::thread::spawn(move || for _ in lines.map_while(Result::ok) {});
-        Anvil { process: Process(child), url: format!("http://{address}"), home: Some(home) }
+        Anvil { process: Process(child), url: format!("http://{address}"), _home: Some(home) }
     }
 }
 
@@ -395,7 +395,7 @@ fn mock_bridge(dir: &Path, url: &str, environment: &[(&str, &str)]) -> Anvil {
     let stdout = process.0.stdout.take().unwrap();
     ready(&mut process);
     let url = BufReader::new(stdout).lines().next().unwrap().unwrap();
-    Anvil { process, url, home: None }
+    Anvil { process, url, _home: None }
 }
 
 /// A running `guardrail bridge`, and what it says on stderr until its end.

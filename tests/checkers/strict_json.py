@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import rfc8785
@@ -9,6 +10,9 @@ import rfc8785
 INTEGER_MAX = 2**53 - 1
 # No number that is worth reading is longer; Python's own limit for integers is 4,300 digits.
 NUMBER_CHARS_MAX = 400
+# Strings, so that they are passed over (one that does not end goes to the end), and brackets.
+TOKENS = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Refused(Exception):
@@ -57,22 +61,13 @@ def nesting(tree: Any) -> int:
 
 def _limit_depth(text: str, depth_max: int) -> None:
     """Before the parser sees it, since that recurses. Only brackets outside of strings nest."""
-    depth, in_string, escaped = 0, False, False
-    for char in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
+    depth = 0
+    for token in TOKENS.finditer(text):
+        if token[0] in "[{":
             depth += 1
             if depth > depth_max:
                 raise Refused(f"nesting over {depth_max}")
-        elif char in "]}":
+        elif token[0] in "]}":
             depth -= 1
 
 
@@ -107,7 +102,7 @@ def _limit_strings(tree: Any) -> None:
     if isinstance(tree, str):
         if "\0" in tree:
             raise Refused("U+0000")
-        if any("\ud800" <= char <= "\udfff" for char in tree):
+        if SURROGATE.search(tree):
             raise Refused("lone surrogate")
     elif isinstance(tree, list):
         for value in tree:
