@@ -7,6 +7,7 @@ mod agent_flows;
 mod bad_input;
 mod bridge_daemon;
 mod bridge_life;
+mod bundles;
 mod crash_matrix;
 mod demo_scenario;
 mod disk_full;
