@@ -1,13 +1,13 @@
 //! Evidence: header, receipt and transaction proofs, built from a node and checked by anyone.
 //!
 //! [`block`] builds, [`trie`] proves and checks, [`steps`] and [`verify`] apply PROTOCOL section 7,
-//! [`bundle`] and [`audit`] make and check the one file for a stranger, and [`endpoint`] is the read-only
+//! [`bundle`] and [`check`] make and check the one file for a stranger, and [`endpoint`] is the read-only
 //! view of a chain that a verifier of its own asks.
 
-pub mod audit;
 pub mod block;
 pub mod bundle;
 mod chain;
+pub mod check;
 pub mod endpoint;
 mod event;
 mod proof;
@@ -18,7 +18,7 @@ pub mod verdict;
 pub mod verify;
 mod votes;
 
-pub use audit::{BundleFailure, BundleReport};
+pub use check::{BundleFailure, BundleReport};
 pub use block::BlockProofs;
 pub use bundle::Bundle;
 pub use endpoint::{Endpoint, EndpointError};

@@ -4,7 +4,7 @@
 use alloy::primitives::{B256, Bytes, keccak256};
 use alloy::rlp::Decodable;
 use alloy_trie::nodes::{RlpNode, TrieNode};
-use alloy_trie::proof::ProofRetainer;
+use alloy_trie::proof::{ProofNodes, ProofRetainer};
 use alloy_trie::{HashBuilder, Nibbles};
 
 /// Longest proof: a list key has at most 18 nibbles, each of which can be one node.
@@ -29,30 +29,42 @@ fn key_of(index: u64) -> Nibbles {
     Nibbles::unpack(alloy::rlp::encode(index))
 }
 
-/// The root of a list, and the proof of each wanted item, nodes from root to leaf.
-///
-/// # Errors
-/// [`TrieError::NoItem`] for an index past the list.
-pub fn prove(items: &[Vec<u8>], wanted: &[u64]) -> Result<(B256, Vec<Vec<Bytes>>), TrieError> {
-    let count = items.len();
-    if let Some(&index) = wanted.iter().find(|index| **index >= count as u64) {
-        return Err(TrieError::NoItem { index, count });
+/// A list's trie, built once: its root, and the proof of every item.
+#[derive(Clone, Debug)]
+pub struct ListProofs {
+    root: B256,
+    nodes: ProofNodes,
+    count: usize,
+}
+
+impl ListProofs {
+    pub fn build(items: &[Vec<u8>]) -> Self {
+        let mut leaves: Vec<(Nibbles, &[u8])> =
+            items.iter().enumerate().map(|(index, item)| (key_of(index as u64), item.as_slice())).collect();
+        leaves.sort_unstable_by_key(|(key, _)| *key);
+        let targets = leaves.iter().map(|(key, _)| *key).collect();
+        let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(targets));
+        for (key, value) in leaves {
+            builder.add_leaf(key, value);
+        }
+        let root = builder.root();
+        ListProofs { root, nodes: builder.take_proof_nodes(), count: items.len() }
     }
-    let mut leaves: Vec<(Nibbles, &[u8])> =
-        items.iter().enumerate().map(|(index, item)| (key_of(index as u64), item.as_slice())).collect();
-    leaves.sort_unstable_by_key(|(key, _)| *key);
-    let targets: Vec<Nibbles> = wanted.iter().map(|index| key_of(*index)).collect();
-    let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(targets.clone()));
-    for (key, value) in leaves {
-        builder.add_leaf(key, value);
+
+    pub fn root(&self) -> B256 {
+        self.root
     }
-    let root = builder.root();
-    let nodes = builder.take_proof_nodes();
-    let proofs = targets
-        .iter()
-        .map(|target| nodes.matching_nodes_sorted(target).into_iter().map(|(_, node)| node).collect())
-        .collect();
-    Ok((root, proofs))
+
+    /// The proof of an item, nodes from root to leaf.
+    ///
+    /// # Errors
+    /// [`TrieError::NoItem`] for an index past the list.
+    pub fn proof(&self, index: u64) -> Result<Vec<Bytes>, TrieError> {
+        if index >= self.count as u64 {
+            return Err(TrieError::NoItem { index, count: self.count });
+        }
+        Ok(self.nodes.matching_nodes_sorted(&key_of(index)).into_iter().map(|(_, node)| node).collect())
+    }
 }
 
 /// Checks a proof of presence and returns the value it proves.
@@ -126,10 +138,11 @@ mod tests {
     fn every_item_of_every_size_proves_itself_and_nothing_else() {
         for count in [1, 2, 3, 16, 17, 127, 128, 129, 300] {
             let items = items(count);
-            let wanted: Vec<u64> = (0..count as u64).collect();
-            let (root, proofs) = prove(&items, &wanted).unwrap();
+            let list = ListProofs::build(&items);
+            let root = list.root();
             assert_eq!(root, alloy_trie::root::ordered_trie_root_encoded(&items), "{count} items");
-            for (index, proof) in proofs.iter().enumerate() {
+            for index in 0..count {
+                let proof = &list.proof(index as u64).unwrap();
                 assert_eq!(check(root, index as u64, proof).as_ref(), Ok(&items[index]), "item {index} of {count}");
                 assert!(check(root, index as u64 + 1, proof).is_err(), "item {index} of {count} at the next index");
             }
@@ -139,8 +152,8 @@ mod tests {
     #[test]
     fn a_changed_shortened_or_padded_proof_fails() {
         let items = items(40);
-        let (root, proofs) = prove(&items, &[17]).unwrap();
-        let good = &proofs[0];
+        let list = ListProofs::build(&items);
+        let (root, good) = (list.root(), &list.proof(17).unwrap());
         for node in 0..good.len() {
             for byte in 0..good[node].len() {
                 let mut bad = good.clone();
@@ -165,7 +178,7 @@ mod tests {
         swapped.reverse();
         assert!(check(root, 17, &swapped).is_err());
         assert_eq!(check(root, 17, &[]), Err(TrieError::Empty));
-        assert_eq!(prove(&items, &[40]).unwrap_err(), TrieError::NoItem { index: 40, count: 40 });
+        assert_eq!(list.proof(40).unwrap_err(), TrieError::NoItem { index: 40, count: 40 });
     }
 
     /// A bridge can invent a header over nodes of its own, so that every hash fits.
