@@ -32,7 +32,7 @@ fn deployed_wallet(world: &World) -> String {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
-    let json = said.lines().rfind(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{said}"));
+    let json = &said[said.find('{').unwrap_or_else(|| panic!("{said}"))..];
     serde_json::from_str::<Value>(json).unwrap()["deployedTo"].as_str().unwrap().to_owned()
 }
 
@@ -45,11 +45,10 @@ fn wallet_vote(lives: &Lives, request: &AuthRequest, wallet: &str) -> VoteFile {
     VoteFile { approver: wallet.parse().unwrap(), ..lives.vote(request, id, &dev(OWNER)) }
 }
 
-/// The request that an agent waits for, as its own records have it.
+/// The request that an agent waits for, as the bridge took it.
 fn request_of(lives: &Lives, id: &RequestId) -> AuthRequest {
-    let path = lives.world.path("state/evidence").join(format!("{id}.request.json"));
-    let bytes = lives.world.eventually("the agent keeps its request", || std::fs::read(&path).ok());
-    AuthRequest::parse(&bytes).unwrap()
+    let path = lives.world.channel().claimed_request_path(id);
+    AuthRequest::parse(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// `guardrail verify` of a bundle: its exit code, and the verdict of each step of the decision.

@@ -85,6 +85,7 @@ async fn a_stranger_accepts_every_kind_of_bundle_offline_and_on_the_chain() {
         ("cancelled.json".to_owned(), lives.cancelled()),
         ("expired.json".to_owned(), lives.expired()),
     ];
+    keep_as_seeds(&lives, &bundles);
     bundles.extend(lives.batch().await.into_iter().enumerate().map(|(n, bytes)| (format!("batch_{n}.json"), bytes)));
     let files = bundles.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice()));
     let files = write_all(&lives.world.path("bundles"), files);
@@ -104,6 +105,13 @@ async fn a_stranger_accepts_every_kind_of_bundle_offline_and_on_the_chain() {
     for verdict in their_verdicts(&path, None, &files) {
         assert_eq!(verdict.failure.map(|(place, _)| place), Some(("bundle".to_owned(), 0)));
     }
+}
+
+/// Renews the seeds of the fuzz target `bundle`, with the anchors that they stand for, where a directory is named.
+fn keep_as_seeds(lives: &Lives, bundles: &[(String, Vec<u8>)]) {
+    let Some(directory) = std::env::var_os("GUARDRAIL_FUZZ_SEEDS").map(PathBuf::from) else { return };
+    write_all(&directory.join("corpus/bundle"), bundles.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())));
+    std::fs::copy(&lives.anchors_path, directory.join("anchors.json")).unwrap();
 }
 
 /// One response each of two kinds, and a life from its request to its outcome.

@@ -67,6 +67,7 @@ fn present_items_prove_themselves(index: u64, proof: &[Bytes]) {
         return;
     }
     let wanted = index % items.len() as u64;
-    let Ok((root, proofs)) = trie::prove(&items, &[wanted]) else { panic!("a present item has no proof") };
-    assert_eq!(trie::check(root, wanted, &proofs[0]).as_ref(), Ok(&items[wanted as usize]));
+    let list = trie::ListProofs::build(&items);
+    let Ok(proof) = list.proof(wanted) else { panic!("a present item has no proof") };
+    assert_eq!(trie::check(list.root(), wanted, &proof).as_ref(), Ok(&items[wanted as usize]));
 }
