@@ -4,6 +4,7 @@
 
 mod administration;
 mod agent_flows;
+mod auditing;
 mod bad_input;
 mod bridge_daemon;
 mod bridge_life;
@@ -11,6 +12,7 @@ mod bundles;
 mod crash_matrix;
 mod demo_scenario;
 mod disk_full;
+mod evidence_fixture;
 mod fault_support;
 mod hostile_rpc;
 mod inbox;
@@ -26,5 +28,7 @@ mod proxy;
 mod random_kills;
 mod subscription;
 mod support;
+mod tampering;
 mod two_bridges;
 mod vectors;
+mod wallets;
