@@ -36,7 +36,8 @@ fn export(world: &World, id: &RequestId) -> PathBuf {
 fn verify(world: &World, arguments: &[&str]) -> (Option<i32>, Value) {
     let output = world.run(&[&["verify", "--json"], arguments].concat());
     let said = String::from_utf8(output.stdout).unwrap();
-    let said = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)));
+    let said =
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code(), said)
 }
 

@@ -4,6 +4,7 @@
 
 mod administration;
 mod agent_flows;
+mod auditing;
 mod bad_input;
 mod bridge_daemon;
 mod bridge_life;
@@ -15,6 +16,7 @@ mod contract_wallet;
 mod crash_matrix;
 mod demo_scenario;
 mod disk_full;
+mod evidence_fixture;
 mod fault_support;
 mod hostile_rpc;
 mod inbox;
@@ -31,5 +33,7 @@ mod proxy;
 mod random_kills;
 mod subscription;
 mod support;
+mod tampering;
 mod two_bridges;
 mod vectors;
+mod wallets;

@@ -269,7 +269,18 @@ mod tests {
     fn ocsf_rows_have_what_their_classes_require() {
         let approved = event(EventKind::Approved { approver: Address::repeat_byte(9) });
         let row = ocsf(&context(), Row::Event(&approved));
-        for name in ["activity_id", "actor", "api", "category_uid", "class_uid", "metadata", "severity_id", "src_endpoint", "time", "type_uid"] {
+        for name in [
+            "activity_id",
+            "actor",
+            "api",
+            "category_uid",
+            "class_uid",
+            "metadata",
+            "severity_id",
+            "src_endpoint",
+            "time",
+            "type_uid",
+        ] {
             assert!(!row[name].is_null(), "{name}");
         }
         assert_eq!((&row["type_uid"], &row["time"]), (&json!(600_303), &json!(1_800_000_000_000_u64)));
@@ -282,7 +293,9 @@ mod tests {
             detail: "by somebody".to_owned(),
         };
         let row = ocsf(&context(), Row::Finding(&finding));
-        for name in ["activity_id", "category_uid", "class_uid", "finding_info", "metadata", "severity_id", "time", "type_uid"] {
+        for name in
+            ["activity_id", "category_uid", "class_uid", "finding_info", "metadata", "severity_id", "time", "type_uid"]
+        {
             assert!(!row[name].is_null(), "{name}");
         }
         assert_eq!((&row["type_uid"], &row["severity_id"]), (&json!(200_401), &json!(4)));

@@ -72,11 +72,7 @@ pub async fn update<P: Provider>(
 }
 
 /// The last page that the chain still has; later ones are forgotten.
-async fn common<P: Provider>(
-    provider: &P,
-    store: &mut LogStore,
-    head: u64,
-) -> Result<Option<PageEnd>, AuditError> {
+async fn common<P: Provider>(provider: &P, store: &mut LogStore, head: u64) -> Result<Option<PageEnd>, AuditError> {
     while let Some(end) = store.last_page()? {
         if end.to_block <= head && hash_of(provider, end.to_block).await? == end.hash {
             return Ok(Some(end));
@@ -117,11 +113,7 @@ async fn page<P: Provider>(provider: &P, contract: Address, from: u64, to: u64) 
 }
 
 /// The time of a log's block, where the endpoint does not give it with the log; asked once a block.
-async fn time_of<P: Provider>(
-    provider: &P,
-    log: &Log,
-    times: &mut BTreeMap<u64, u64>,
-) -> Result<u64, AuditError> {
+async fn time_of<P: Provider>(provider: &P, log: &Log, times: &mut BTreeMap<u64, u64>) -> Result<u64, AuditError> {
     let block = log.block_number.ok_or(AuditError::Unplaced)?;
     if let Some(known) = times.get(&block) {
         return Ok(*known);

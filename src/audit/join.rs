@@ -111,9 +111,9 @@ impl FindingKind {
     pub const fn is_grave(self) -> bool {
         match self {
             FindingKind::HereNotOnChain | FindingKind::ForeignKey | FindingKind::NotVerified => true,
-            FindingKind::OnChainNotHere
-            | FindingKind::ApprovedNeverConsumed
-            | FindingKind::ConsumedNeverRecorded => false,
+            FindingKind::OnChainNotHere | FindingKind::ApprovedNeverConsumed | FindingKind::ConsumedNeverRecorded => {
+                false
+            }
         }
     }
 }

@@ -118,8 +118,7 @@ impl LogStore {
     pub fn forget_last_page(&mut self) -> Result<(), AuditError> {
         let transaction = self.db.transaction()?;
         transaction.execute("DELETE FROM pages WHERE to_block = (SELECT max(to_block) FROM pages)", [])?;
-        transaction
-            .execute("DELETE FROM logs WHERE block > (SELECT coalesce(max(to_block), -1) FROM pages)", [])?;
+        transaction.execute("DELETE FROM logs WHERE block > (SELECT coalesce(max(to_block), -1) FROM pages)", [])?;
         Ok(transaction.commit()?)
     }
 

@@ -133,7 +133,9 @@ async fn diff(globals: &Globals, file: Option<&Path>, json: bool) -> Result<Exit
         eprintln!("the chain is as pinned{}", mock::suffix(globals.ledger()));
         return Ok(Exit::Done);
     }
-    eprintln!("if the chain is right, pin it with `guardrail anchors init --write --force`; audits keep the earlier epochs");
+    eprintln!(
+        "if the chain is right, pin it with `guardrail anchors init --write --force`; audits keep the earlier epochs"
+    );
     Ok(Exit::Unverified)
 }
 

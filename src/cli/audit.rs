@@ -116,9 +116,7 @@ async fn fetched(globals: &Globals, provider: &RootProvider, located: Located) -
         bar.set_message(format!("{} new events", progress.logs));
     })
     .await
-    .map_err(|error| {
-        CommandError::from(error).hint("what was read is kept; run it again to go on from there")
-    })?;
+    .map_err(|error| CommandError::from(error).hint("what was read is kept; run it again to go on from there"))?;
     bar.finish_and_clear();
     Ok(store)
 }
@@ -171,7 +169,7 @@ async fn verdict(verifier: &Verifier, records: &Records, id: &RequestId) -> Bund
         chain_checked: false,
         failure: None,
     };
-    match records.bundle(id, verifier.anchors()) {
+    match records.bundle(id, verifier) {
         Ok(bundle) => {
             let report = verifier.check_bundle(&bundle).await;
             verdict.authorization_id = bundle.decision.authorization_id;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use super::context::Globals;
 use super::error::{CommandError, Exit, OrExit};
 use crate::atomic_file;
-use crate::evidence::Verifier;
+use crate::evidence::{BundleFailure, Cure, Verifier};
 use crate::graph::{ExportError, Records};
 use crate::schema::{RequestId, TrustAnchors};
 
@@ -42,11 +42,19 @@ fn export(globals: &Globals, id: &str, output: Option<&Path>, anchors: Option<&P
         error.hint(format!("evidence is kept in {}/evidence; give another --state-dir", globals.state_dir().display()))
     })?;
     let anchors = required_anchors(globals, anchors)?;
-    let bundle = records.bundle(&id, &anchors).map_err(export_error)?;
     let verifier = Verifier::for_ledger(globals.ledger(), anchors, None).or_exit(Exit::Usage)?;
-    if let Some(failure) = verifier.check_bundle_offline(&bundle).failure() {
-        return Err(CommandError::new(Exit::Unverified, failure)
-            .hint("nothing was written: what does not verify proves nothing"));
+    let bundle = records.bundle(&id, &verifier).map_err(export_error)?;
+    match verifier.check_bundle_offline(&bundle).failure() {
+        None => {}
+        Some(BundleFailure::Response { failure, .. }) if failure.cure == Cure::AskTheChain => {
+            eprintln!(
+                "it holds a contract's vote (ERC-1271): it verifies with an endpoint alone, offline it is not checkable"
+            );
+        }
+        Some(failure) => {
+            return Err(CommandError::new(Exit::Unverified, failure)
+                .hint("nothing was written: what does not verify proves nothing"));
+        }
     }
     let bytes = bundle.canonical().or_exit(Exit::Failed)?;
     match output {
@@ -112,15 +120,14 @@ pub fn required_anchors(globals: &Globals, file: Option<&Path>) -> Result<TrustA
 
 fn export_error(error: ExportError) -> CommandError {
     let exit = match &error {
-        ExportError::NoEvidence(_) | ExportError::NoEpoch | ExportError::Epoch(_) => Exit::Usage,
+        ExportError::NoEvidence(_) | ExportError::Signer | ExportError::Epoch(_) => Exit::Usage,
         ExportError::Record(_) | ExportError::Incomplete { .. } => Exit::Failed,
     };
     let hint = match &error {
         ExportError::Epoch(_) => Some("give anchors that pin that epoch with --anchors FILE"),
-        ExportError::NoEvidence(_)
-        | ExportError::NoEpoch
-        | ExportError::Record(_)
-        | ExportError::Incomplete { .. } => None,
+        ExportError::NoEvidence(_) | ExportError::Signer | ExportError::Record(_) | ExportError::Incomplete { .. } => {
+            None
+        }
     };
     let error = CommandError::new(exit, error);
     match hint {

@@ -78,7 +78,10 @@ async fn check_bundle(verifier: &Verifier, path: &Path) -> Result<Checked, Comma
     let report = verifier.check_bundle(&bundle).await;
     let mut about = about(&bundle.request);
     let anchors = &bundle.anchors;
-    about.push(("anchors", format!("chain {}, contract {}, epoch {}", anchors.chain_id, anchors.contract, anchors.epoch().epoch)));
+    about.push((
+        "anchors",
+        format!("chain {}, contract {}, epoch {}", anchors.chain_id, anchors.contract, anchors.epoch().epoch),
+    ));
     if let Some(consumption) = &bundle.consumption {
         about.push(("claim", consumption.claim.to_string()));
     }
@@ -167,14 +170,17 @@ impl Checked {
         for (name, report) in &self.reports {
             text.push_str(&format!("\n{name}: {}\n", report.decision.as_str()));
             for step in &report.steps {
-                let line = format!("  {} {:<9}  {:<14}  {}", step.step, step.name, step.verdict, printable(&step.detail));
+                let line =
+                    format!("  {} {:<9}  {:<14}  {}", step.step, step.name, step.verdict, printable(&step.detail));
                 text.push_str(line.trim_end());
                 text.push('\n');
             }
         }
         let file = file.display();
         match (&self.failure, self.said) {
-            (None, said) => text.push_str(&format!("\nVERIFIED: {}; chain: {}", said.unwrap_or_default(), self.chain())),
+            (None, said) => {
+                text.push_str(&format!("\nVERIFIED: {}; chain: {}", said.unwrap_or_default(), self.chain()))
+            }
             (Some(failure), _) => text.push_str(&format!("\nNOT VERIFIED: {file}: {}", printable(failure))),
         }
         text.trim_start().to_owned()

@@ -115,7 +115,9 @@ impl BundleAnchors {
                     ("bridges", ours.bridges == theirs.bridges),
                 ];
                 let differing = parts.into_iter().filter(|(_, same)| !same);
-                found.extend(differing.map(|(name, _)| format!("{name} of epoch {} are not the pinned ones", ours.epoch)));
+                found.extend(
+                    differing.map(|(name, _)| format!("{name} of epoch {} are not the pinned ones", ours.epoch)),
+                );
             }
         }
         found
@@ -142,7 +144,10 @@ impl Bundle {
         }
         let wire = Wire::deserialize(tree).map_err(field_refusal)?;
         if wire.bundle != BUNDLE_VERSION {
-            return Err(Refusal::new(Rule::FieldValue, format!("bundle: expected {BUNDLE_VERSION}, found {}", wire.bundle)));
+            return Err(Refusal::new(
+                Rule::FieldValue,
+                format!("bundle: expected {BUNDLE_VERSION}, found {}", wire.bundle),
+            ));
         }
         shallow("request", &wire.request)?;
         let bundle = Bundle {

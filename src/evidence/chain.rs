@@ -52,10 +52,7 @@ impl Verifier {
             );
         }
         if view.code_hash != anchors.code_hash {
-            return fail(
-                CHAIN_STEP,
-                format!("the contract's code hash is {}, not the pinned one", view.code_hash),
-            );
+            return fail(CHAIN_STEP, format!("the contract's code hash is {}, not the pinned one", view.code_hash));
         }
         let depth = (view.head + 1).saturating_sub(response.block_number);
         if response.evidence.is_some() {
@@ -68,10 +65,7 @@ impl Verifier {
             if depth < anchors.confirmations {
                 return Err(VerifyFailure::not_yet(
                     CHAIN_STEP,
-                    format!(
-                        "block {} has depth {depth}, pinned are {}",
-                        response.block_number, anchors.confirmations
-                    ),
+                    format!("block {} has depth {depth}, pinned are {}", response.block_number, anchors.confirmations),
                 ));
             }
         }
@@ -83,7 +77,9 @@ impl Verifier {
             ));
         }
         Ok(match response.evidence {
-            Some(_) => format!("block {} is in the chain at depth {depth}; the contract says {status}", response.block_number),
+            Some(_) => {
+                format!("block {} is in the chain at depth {depth}; the contract says {status}", response.block_number)
+            }
             None => format!("the contract says {status}"),
         })
     }

@@ -104,10 +104,25 @@ impl Verifier {
         found
     }
 
+    /// The epoch whose anchors a decision is held against: the evidence's, and for the bridge's word alone the lowest
+    /// pinned one that names the signer. A bundle then has one form, also once later epochs are pinned.
+    pub fn epoch_of(&self, decision: &AuthResponse) -> Option<u64> {
+        if let Some(evidence) = &decision.evidence {
+            return Some(evidence.epoch);
+        }
+        let signer = crypto::recover(crypto::response_digest(self.domain(), decision), &decision.signature).ok()?;
+        let names_it = self.anchors().epochs.iter().filter(|epoch| epoch.bridges.iter().any(|b| b.signer == signer));
+        names_it.map(|epoch| epoch.epoch).min()
+    }
+
     /// This verifier with the anchors of the bundle's epoch alone, where the bundle's are the pinned ones.
     fn pinned_for(&self, bundle: &Bundle) -> Result<Verifier, Vec<String>> {
-        let differences = bundle.anchors.differences(self.anchors());
+        let mut differences = bundle.anchors.differences(self.anchors());
         let epoch = bundle.anchors.epoch().epoch;
+        // With evidence, step 1 compares it.
+        if bundle.decision.evidence.is_none() && self.epoch_of(&bundle.decision) != Some(epoch) {
+            differences.push(format!("epoch {epoch} is not the lowest that names the signer"));
+        }
         match self.at_epoch(epoch) {
             Some(pinned) if differences.is_empty() => Ok(pinned),
             Some(_) | None => Err(differences),

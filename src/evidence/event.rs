@@ -68,7 +68,9 @@ impl Case<'_> {
                     Expected::Record { recorded: Some((outcome, hash)), .. } => {
                         event.outcome != outcome.code() || event.outcomeHash != hash.0
                     }
-                    Expected::Record { recorded: None, .. } | Expected::Decision | Expected::Consumption { .. } => false,
+                    Expected::Record { recorded: None, .. } | Expected::Decision | Expected::Consumption { .. } => {
+                        false
+                    }
                 };
                 match Outcome::from_code(event.outcome) {
                     Some(outcome) if event.id == facts.id.0 && !other => {
@@ -91,9 +93,5 @@ impl Case<'_> {
 }
 
 fn before_expiry(facts: &Facts<'_>, proven: &Proven) -> Result<(), VerifyFailure> {
-    if proven.block_time_s < facts.expires_at_s {
-        Ok(())
-    } else {
-        fail(1, "the block is not earlier than expires_at")
-    }
+    if proven.block_time_s < facts.expires_at_s { Ok(()) } else { fail(1, "the block is not earlier than expires_at") }
 }

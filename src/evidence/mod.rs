@@ -18,9 +18,9 @@ pub mod verdict;
 pub mod verify;
 mod votes;
 
-pub use check::{BundleFailure, BundleReport};
 pub use block::BlockProofs;
 pub use bundle::Bundle;
+pub use check::{BundleFailure, BundleReport};
 pub use endpoint::{Endpoint, EndpointError};
 pub use report::{Report, StepReport, StepVerdict};
 pub use verdict::{

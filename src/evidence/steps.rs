@@ -146,11 +146,7 @@ impl<'a> Case<'a> {
             Expected::Consumption { .. } => (said == Decision::Consumed, Decision::Consumed.as_str()),
             Expected::Record { .. } => (said == Decision::Recorded, Decision::Recorded.as_str()),
         };
-        if expected {
-            Ok(())
-        } else {
-            fail(1, format!("{wanted} was expected, the response says {}", said.as_str()))
-        }
+        if expected { Ok(()) } else { fail(1, format!("{wanted} was expected, the response says {}", said.as_str())) }
     }
 
     /// The clock that counts for this response: a denial stands whenever it is read.

@@ -141,9 +141,9 @@ mod tests {
             let list = ListProofs::build(&items);
             let root = list.root();
             assert_eq!(root, alloy_trie::root::ordered_trie_root_encoded(&items), "{count} items");
-            for index in 0..count {
+            for (index, item) in items.iter().enumerate() {
                 let proof = &list.proof(index as u64).unwrap();
-                assert_eq!(check(root, index as u64, proof).as_ref(), Ok(&items[index]), "item {index} of {count}");
+                assert_eq!(check(root, index as u64, proof).as_ref(), Ok(item), "item {index} of {count}");
                 assert!(check(root, index as u64 + 1, proof).is_err(), "item {index} of {count} at the next index");
             }
         }

@@ -4,8 +4,8 @@
 
 use super::endpoint::Endpoint;
 use super::report::{Report, Trail};
-use super::steps::{Case, Found};
 pub use super::steps::{CANCELLED, EXPIRED, Expected, REFUSED};
+use super::steps::{Case, Found};
 use super::verdict::{
     ChainVerdict, Clock, Cure, VerifiedApproval, VerifiedConsumption, VerifiedDecision, VerifyFailure,
 };
@@ -56,6 +56,11 @@ impl Verifier {
 
     pub fn anchors(&self) -> &TrustAnchors {
         &self.anchors
+    }
+
+    /// The domain in which votes and responses are signed.
+    pub(super) fn domain(&self) -> &SigningDomain {
+        &self.domain
     }
 
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {

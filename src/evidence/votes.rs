@@ -100,8 +100,9 @@ impl VoteContext<'_> {
     fn ascending(&self) -> Result<(), VerifyFailure> {
         match self.evidence.votes.windows(2).find(|pair| pair[0].approver >= pair[1].approver) {
             None => Ok(()),
-            Some(pair) => Err(self
-                .fail(format!("votes stand by ascending address, each once: {} does not", pair[1].approver))),
+            Some(pair) => {
+                Err(self.fail(format!("votes stand by ascending address, each once: {} does not", pair[1].approver)))
+            }
         }
     }
 
@@ -149,11 +150,14 @@ impl VoteContext<'_> {
         match self.wallets.get(&WalletVote { wallet: of, digest, signature: signature.clone() }) {
             Some(true) => Ok(()),
             Some(false) => {
-                Err(self.fail(format!("the vote of {of}: {why}, and no contract there takes it for its own (ERC-1271)")))
+                Err(self
+                    .fail(format!("the vote of {of}: {why}, and no contract there takes it for its own (ERC-1271)")))
             }
             None => Err(VerifyFailure::not_checkable(
                 STEP,
-                format!("the vote of {of}: {why}; if {of} is a contract, its vote is not checkable without an endpoint"),
+                format!(
+                    "the vote of {of}: {why}; if {of} is a contract, its vote is not checkable without an endpoint"
+                ),
             )),
         }
     }

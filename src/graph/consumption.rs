@@ -123,14 +123,14 @@ impl Agent {
         let verifier = self.verifier()?;
         let request = &execution.request;
         if response.decision == Decision::Denied {
-            return Ok(verifier.verify_decision_asking(request, &response, Clock::Audit).await.and_then(
-                |decision| match decision {
+            return Ok(verifier.verify_decision_asking(request, &response, Clock::Audit).await.and_then(|decision| {
+                match decision {
                     VerifiedDecision::Denied(denial) => {
                         Ok((response, Proof::Refused(refusal_kind(denial.kind), denial.reason)))
                     }
                     VerifiedDecision::Approved(_) => Err(VerifyFailure::new(1, "not a denial".to_owned())),
-                },
-            ));
+                }
+            }));
         }
         // Whoever comes after a crash only needs to know that it was consumed.
         let Some(approval) = execution.own.approval.clone() else {

@@ -367,7 +367,8 @@ impl Agent {
 /// that it is, so that whoever reads the evidence computes the same hash.
 fn representable(result: Value) -> Value {
     let fits = json::canonical(&result).is_ok_and(|bytes| {
-        json::parse_strict_within(&bytes, json::NESTING_MAX).is_ok_and(|parsed| json::canonical(&parsed).ok() == Some(bytes))
+        json::parse_strict_within(&bytes, json::NESTING_MAX)
+            .is_ok_and(|parsed| json::canonical(&parsed).ok() == Some(bytes))
     });
     if fits { result } else { json!({ "text": result.to_string() }) }
 }

@@ -1,9 +1,9 @@
 //! Puts the records of one request together into the bundle of PROTOCOL section 10.
 
 use super::records::{Evidence, RecordError, Records};
-use crate::evidence::Bundle;
 use crate::evidence::bundle::{BundleAnchors, Consumption, RecordedOutcome};
-use crate::schema::{AuthResponse, Decision, RequestId, TrustAnchors};
+use crate::evidence::{Bundle, Verifier};
+use crate::schema::{AuthResponse, Decision, RequestId};
 
 /// Why there is no bundle of a request.
 #[derive(Debug, thiserror::Error)]
@@ -14,18 +14,19 @@ pub enum ExportError {
     NoEvidence(RequestId),
     #[error("the evidence is of epoch {0}, which the anchors do not pin")]
     Epoch(u64),
-    #[error("the anchors pin no epoch")]
-    NoEpoch,
+    #[error("the anchors pin no bridge that signed the decision")]
+    Signer,
     #[error("of request {id} the {what} is missing here")]
     Incomplete { id: RequestId, what: &'static str },
 }
 
 impl Records {
-    /// The bundle of a request, with what is here of it: consumption and outcome where their proofs came.
+    /// The bundle of a request for a verifier's anchors, with what is here of it: consumption and outcome where
+    /// their proofs came. Nothing is verified.
     ///
     /// # Errors
     /// [`ExportError`].
-    pub fn bundle(&self, id: &RequestId, anchors: &TrustAnchors) -> Result<Bundle, ExportError> {
+    pub fn bundle(&self, id: &RequestId, verifier: &Verifier) -> Result<Bundle, ExportError> {
         let (Some(request), Some(first)) = (self.request(id)?, self.response(id, Evidence::Response)?) else {
             return Err(ExportError::NoEvidence(id.clone()));
         };
@@ -36,17 +37,13 @@ impl Records {
             Some(denied) if denied.decision == Decision::Denied && denied.evidence.is_some() => (denied, None),
             Some(_) | None => (first, None),
         };
-        let epoch = match &decision.evidence {
-            Some(evidence) => evidence.epoch,
-            // The bridge's word names no epoch; it was taken under the highest.
-            None => anchors.latest().ok_or(ExportError::NoEpoch)?.epoch,
-        };
+        let epoch = verifier.epoch_of(&decision).ok_or(ExportError::Signer)?;
         let consumption = consumed.map(|response| self.consumption(id, response)).transpose()?;
         let outcome = match &consumption {
             Some(_) => self.recorded(id)?,
             None => None,
         };
-        let anchors = BundleAnchors::of(anchors, epoch).ok_or(ExportError::Epoch(epoch))?;
+        let anchors = BundleAnchors::of(verifier.anchors(), epoch).ok_or(ExportError::Epoch(epoch))?;
         Ok(Bundle { request, anchors, decision, consumption, outcome })
     }
 
