@@ -50,12 +50,13 @@ class Endpoint:
         except (Reverted, ValueError) as error:
             raise Refused(f"the contract does not say what the status is: {error}") from error
 
-    def accepts(self, wallet: str, digest: bytes, signature: bytes) -> bool:
-        """Whether a contract takes a signature for its own (ERC-1271)."""
+    def accepts(self, wallet: str, digest: bytes, signature: bytes, asker: str, block: int) -> bool:
+        """Whether a contract took a signature for its own (ERC-1271) when it was asked by `asker`, after `block`."""
         data = WALLET_SELECTOR + eth_abi.encode(["bytes32", "bytes"], [digest, signature])
-        call = {"to": wallet, "data": "0x" + data.hex(), "gas": hex(WALLET_GAS_MAX + 21_000 + 16 * len(data))}
+        gas = WALLET_GAS_MAX + 21_000 + 16 * len(data)
+        call = {"from": asker, "to": wallet, "data": "0x" + data.hex(), "gas": hex(gas)}
         try:
-            answer = unhex(self._call("eth_call", call, "latest"))
+            answer = unhex(self._call("eth_call", call, hex(block)))
         except Reverted:
             return False
         return answer[:32] == WALLET_SELECTOR + bytes(28)

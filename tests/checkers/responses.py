@@ -78,6 +78,8 @@ class Check:
     request: dict
     response: dict
     anchors: dict
+    # Every epoch that the verifier pins; the anchors of a bundle hold one.
+    epochs: list
     identifier: str
     claim: str | None = None
     outcome: str | None = None
@@ -176,11 +178,11 @@ class Check:
             raise Refused("authorization_id does not follow from the request and the evidence")
 
     def _some_expiry(self):
-        """Without evidence the page leaves open which expiry an id commits to: one that it allows has to fit."""
+        """Without evidence the page leaves open which epoch and expiry an id commits to: pinned ones have to fit."""
         start = shapes.milliseconds(self.request["timestamp"]) // 1000
         if self.anchors["max_lifetime"] > EXPIRIES_MAX:
             raise Refused(f"a lifetime of {self.anchors['max_lifetime']} s leaves too many expiries to try")
-        for epoch in self.anchors["epochs"]:
+        for epoch in self.epochs:
             for requester in {bridge["requester"] for bridge in epoch["bridges"]}:
                 fields = list(hashes.chain_request(self.request, requester, 0, epoch["epoch"]))
                 for expires_at in range(start + 1, start + self.anchors["max_lifetime"] + 1):
@@ -263,7 +265,8 @@ class Check:
             reason = str(refused)
         if self.endpoint is None:
             raise Refused(f"not checkable: the vote of {vote['approver']} is no ECDSA vote of that address ({reason})")
-        if not self.endpoint.accepts(vote["approver"], hashes.digest(message), unhex(vote["signature"])):
+        asked = (vote["approver"], hashes.digest(message), unhex(vote["signature"]))
+        if not self.endpoint.accepts(*asked, self.anchors["contract"], self.response["block_number"]):
             raise Refused(f"{vote['approver']} did not sign its vote ({reason})")
 
     def _signed_transaction(self, vote: dict):

@@ -112,6 +112,7 @@ def verify(data: bytes, pinned: dict, endpoint: Endpoint | None) -> list[Report]
     common = {
         "request": bundle["request"],
         "anchors": anchors,
+        "epochs": pinned["epochs"],
         "identifier": bundle["decision"]["authorization_id"],
         "claim": consumption.get("claim"),
         "endpoint": endpoint,
