@@ -21,12 +21,10 @@ const OUTCOME: &str = "/outcome/response";
 /// The event of a response, as a person types it.
 const APPROVED: &str =
     "event AuthorizationApproved(bytes32 indexed id, bytes32 indexed actionHash, address indexed approver)";
-const DENIED: &str =
-    "event AuthorizationDenied(bytes32 indexed id, bytes32 indexed actionHash, address indexed approver, string reason)";
+const DENIED: &str = "event AuthorizationDenied(bytes32 indexed id, bytes32 indexed actionHash, address indexed approver, string reason)";
 const CANCELLED: &str =
     "event AuthorizationCancelled(bytes32 indexed id, bytes32 indexed actionHash, address indexed by, string reason)";
-const CONSUMED: &str =
-    "event AuthorizationConsumed(bytes32 indexed id, bytes32 indexed actionHash, address indexed executor, bytes32 claim)";
+const CONSUMED: &str = "event AuthorizationConsumed(bytes32 indexed id, bytes32 indexed actionHash, address indexed executor, bytes32 claim)";
 const RECORDED: &str = "event ExecutionRecorded(bytes32 indexed id, bytes32 indexed outcomeHash, uint8 outcome)";
 
 fn tree(bytes: &[u8]) -> Value {
@@ -49,7 +47,13 @@ fn prefixed(value: &Value, name: &str) -> Value {
 fn typed(bundle: &Value, primary: &str, message: Value) -> Value {
     let field = |(name, kind): (&str, &str)| json!({"name": name, "type": kind});
     let domain = [("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address")];
-    let vote = [("id", "bytes32"), ("tool_name", "string"), ("action_hash", "bytes32"), ("approve", "bool"), ("note", "string")];
+    let vote = [
+        ("id", "bytes32"),
+        ("tool_name", "string"),
+        ("action_hash", "bytes32"),
+        ("approve", "bool"),
+        ("note", "string"),
+    ];
     let response = [
         ("request_id", "string"),
         ("authorization_id", "bytes32"),
@@ -283,7 +287,8 @@ fn cast_and_ethers_find_in_a_bundle_what_guardrail_finds() {
         let hash = recomputed_outcome_hash(bundle);
         assert_eq!(outcome, says(id, ("outcomeHash", &hash), &[("outcome", Token::Uint(1.into()))]));
     }
-    for (bundle, event, who, strip) in [(&denied, DENIED, "approver", ""), (&cancelled, CANCELLED, "by", "cancelled: ")] {
+    for (bundle, event, who, strip) in [(&denied, DENIED, "approver", ""), (&cancelled, CANCELLED, "by", "cancelled: ")]
+    {
         let decision = &bundle["decision"];
         let (id, action) = (text(decision, "authorization_id"), text(decision, "action_hash"));
         let reason = text(decision, "denial_reason").strip_prefix(strip).unwrap().to_owned();

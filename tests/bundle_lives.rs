@@ -32,8 +32,7 @@ impl Lives {
     pub fn new() -> Lives {
         let (world, bridge) = World::with_bridge();
         world.workspace();
-        let mut lives =
-            Lives { anchors: world.anchors(), anchors_path: world.path("pinned.json"), world, bridge };
+        let mut lives = Lives { anchors: world.anchors(), anchors_path: world.path("pinned.json"), world, bridge };
         lives.pin();
         lives
     }
@@ -110,8 +109,9 @@ impl Lives {
     /// Requests that one transaction approves: their votes come while no bridge looks.
     pub async fn batch(&mut self) -> Vec<Vec<u8>> {
         let (world, channel) = (&self.world, self.world.channel());
-        let requests: Vec<AuthRequest> =
-            (0..BATCH).map(|n| request("deploy_to_production", 0.8, json!({"branch": format!("release-{n}")}))).collect();
+        let requests: Vec<AuthRequest> = (0..BATCH)
+            .map(|n| request("deploy_to_production", 0.8, json!({"branch": format!("release-{n}")})))
+            .collect();
         for request in &requests {
             channel.publish_request(request).unwrap();
         }

@@ -95,7 +95,9 @@ fn other(value: &Value, dice: &mut Dice) -> Value {
             Some(number) => json!(number + 1),
             None => json!(number.as_f64().unwrap() / 2.0),
         },
-        Value::String(text) if text.trim_start_matches("0x").len() >= 32 && is_hex(text) => json!(digit_changed(text, dice)),
+        Value::String(text) if text.trim_start_matches("0x").len() >= 32 && is_hex(text) => {
+            json!(digit_changed(text, dice))
+        }
         Value::String(text) => json!(format!("{text}x")),
         Value::Array(_) => json!(["x"]),
         Value::Object(_) => json!({}),
@@ -119,7 +121,10 @@ fn changed(tree: &Value, pointer: &str, dice: &mut Dice, add: &mut impl FnMut(St
     add(format!("{pointer} changed"), canonical(&with(tree, pointer, other(value, dice))));
     add(format!("{pointer} null"), canonical(&with(tree, pointer, Value::Null)));
     if let Some(text) = value.as_str().filter(|text| is_hex(text)) {
-        add(format!("{pointer} upper case"), canonical(&with(tree, pointer, json!(text.to_uppercase().replace("0X", "0x")))));
+        add(
+            format!("{pointer} upper case"),
+            canonical(&with(tree, pointer, json!(text.to_uppercase().replace("0X", "0x")))),
+        );
         add(format!("{pointer} shorter"), canonical(&with(tree, pointer, json!(text[..text.len().saturating_sub(2)]))));
     }
     if value.is_u64() {
@@ -154,7 +159,8 @@ fn rearranged(items: &[Value]) -> Vec<(&'static str, Vec<Value>)> {
     let reversed = items.iter().rev().cloned().collect();
     let doubled = items.iter().chain(items.first()).cloned().collect();
     let repeated = items.first().into_iter().chain(items).cloned().collect();
-    let without = |skip: usize| items.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, item)| item.clone()).collect();
+    let without =
+        |skip: usize| items.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, item)| item.clone()).collect();
     vec![
         ("reversed", reversed),
         ("with its first at the end", doubled),

@@ -80,7 +80,8 @@ fn a_contracts_vote_verifies_with_an_endpoint_and_is_not_checkable_without() {
     let files = [("bundle.json".to_owned(), bundle.as_slice()), ("forged.json".to_owned(), forged.as_slice())];
     let files = write_all(&lives.world.path("bundles"), files.into_iter());
 
-    let reached = |third: &str| ["passed", "passed", third, "not_reached", "not_reached", "not_reached"].map(str::to_owned);
+    let reached =
+        |third: &str| ["passed", "passed", third, "not_reached", "not_reached", "not_reached"].map(str::to_owned);
     assert_eq!(own_steps(&lives, &files[0], true), (Some(5), reached("not_checkable").to_vec()));
     assert_eq!(own_steps(&lives, &files[1], true), (Some(5), reached("not_checkable").to_vec()));
     assert_eq!(own_steps(&lives, &files[0], false), (Some(0), vec!["passed".to_owned(); 6]));
