@@ -32,13 +32,16 @@ fn wallet_of(owner: Address) -> Vec<u8> {
 /// Runtime code that never ends.
 const ENDLESS: [u8; 4] = [0x5b, 0x60, 0x00, 0x56];
 
-fn deploy(rpc: &Rpc, runtime: &[u8]) -> Address {
+fn deploy(world: &World, runtime: &[u8]) -> Address {
+    let rpc = Rpc::new(&world.anvil.url);
     let length = u8::try_from(runtime.len()).unwrap();
     let init = [&[0x60, length, 0x80, 0x60, 0x09, 0x3d, 0x39, 0x3d, 0xf3], runtime].concat();
     let transaction = json!({"from": dev(6).address(), "data": alloy::hex::encode_prefixed(init)});
     let hash = rpc.call("eth_sendTransaction", json!([transaction]));
-    let receipt = rpc.call("eth_getTransactionReceipt", json!([hash]));
-    receipt["contractAddress"].as_str().unwrap().parse().unwrap()
+    world.eventually("the contract is deployed", || {
+        let receipt = rpc.call("eth_getTransactionReceipt", json!([hash]));
+        receipt["contractAddress"].as_str().map(|address| address.parse().unwrap())
+    })
 }
 
 /// A wallet's vote, signed by a dev account.
@@ -61,7 +64,7 @@ fn verify(world: &World, arguments: &[&str]) -> (Option<i32>, Value) {
 fn an_agent_runs_on_a_wallets_vote_and_its_bundle_says_what_it_takes() {
     let (world, _bridge) = World::with_bridge();
     world.workspace();
-    let wallet = deploy(&Rpc::new(&world.anvil.url), &wallet_of(dev(6).address()));
+    let wallet = deploy(&world, &wallet_of(dev(6).address()));
     world.ok(&["admin", "set-approver", &wallet.to_string(), "security"]);
     let mut agent = world.agent(&["--prompt", "Deploy the fix to production"]);
     let (request_id, _) = agent.waits();
@@ -89,8 +92,7 @@ fn an_agent_runs_on_a_wallets_vote_and_its_bundle_says_what_it_takes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vote_that_its_wallet_does_not_own_is_refused_with_an_endpoint_too() {
     let (world, _bridge) = World::with_bridge();
-    let rpc = Rpc::new(&world.anvil.url);
-    let [wallet, endless] = [deploy(&rpc, &wallet_of(dev(6).address())), deploy(&rpc, &ENDLESS)];
+    let [wallet, endless] = [deploy(&world, &wallet_of(dev(6).address())), deploy(&world, &ENDLESS)];
     for contract in [wallet, endless] {
         world.ok(&["admin", "set-approver", &contract.to_string(), "security"]);
     }
