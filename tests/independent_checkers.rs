@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use alloy::hex;
+use alloy::primitives::{B256, Bytes, keccak256};
+use guardrail::evidence::trie;
 use serde_json::Value;
 
 use crate::bundle_lives::{Lives, Place, write_all};
@@ -73,6 +76,46 @@ fn the_checker_passes_the_worked_cases() {
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("Ran ") && !said.contains("Ran 0 tests"), "{said}");
+}
+
+/// Tries that nobody built: the seeds of the fuzz target, and what it found where it ran.
+#[test]
+fn a_stranger_and_guardrail_agree_on_hostile_proofs() {
+    let seeds = ["corpus/proof", "found/proof"].map(|name| project().join("fuzz").join(name));
+    let entries = seeds.iter().filter(|directory| directory.is_dir()).flat_map(|d| std::fs::read_dir(d).unwrap());
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let output = python().arg(checkers().join("proof_seeds.py")).arg("check").args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let theirs = text(&output.stdout);
+    let theirs: Vec<&str> = theirs.lines().collect();
+    assert_eq!(theirs.len(), files.len());
+    for (file, theirs) in files.iter().zip(&theirs) {
+        let (root, index, proof) = seed(&std::fs::read(file).unwrap());
+        let ours = trie::check(root, index, &proof).map_or("refused".to_owned(), hex::encode);
+        assert_eq!(*theirs, ours, "{}", file.display());
+    }
+    assert!(theirs.iter().filter(|verdict| **verdict != "refused").count() >= 7, "the true proofs are proven");
+    assert!(theirs.contains(&"refused"));
+}
+
+/// Reads a seed as `fuzz/fuzz_targets/proof.rs` says: an index, then nodes after their lengths, each naming the next.
+fn seed(data: &[u8]) -> (B256, u64, Vec<Bytes>) {
+    let (index, mut rest) = data.split_first_chunk::<4>().unwrap();
+    let mut nodes = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
+        nodes.push(after[..length].to_vec());
+        rest = &after[length..];
+    }
+    let mut next = B256::ZERO;
+    for node in nodes.iter_mut().rev() {
+        if let Some(at) = node.windows(32).position(|window| window == [0xee; 32]) {
+            node[at..at + 32].copy_from_slice(next.as_slice());
+        }
+        next = keccak256(&node);
+    }
+    (next, u64::from(u32::from_le_bytes(*index)), nodes.into_iter().map(Bytes::from).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,7 +125,7 @@ class Check:
         if response["request_id"] != request["request_id"]:
             raise Refused("it names another request")
         if (self.sort in EVENT_OF) != (self.evidence is not None):
-            raise Refused(f"a response of this sort ({self.sort}) has evidence, or only one that expired or is refused has none")
+            raise Refused(f"{'no' if self.evidence is None else 'there is'} evidence in a response that is {self.sort}")
         if self.evidence is None:
             for name, value in ZERO_FIELDS.items():
                 if response[name] != value:
