@@ -161,9 +161,9 @@ async fn tens_of_thousands_of_changes_and_none_verifies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_named_attack_fails_where_it_should() {
     let fixture = Fixture::make().await;
-    named_attacks(&fixture, &fixture.verifier());
     invented_headers_fail_at_the_chain(&fixture).await;
     exclusion_proofs_are_none();
+    named_attacks(&fixture, &fixture.verifier());
 }
 
 /// A bundle, and the bundles of the same request from before it was recorded and before it was consumed: they say
@@ -764,7 +764,7 @@ async fn invented_headers_fail_at_the_chain(fixture: &Fixture) {
     let endpoint = Endpoint::connect(&fixture.world.anvil.url).await.unwrap();
     let verifier = Verifier::new(fixture.anchors.clone(), Some(endpoint)).unwrap();
     for bundle in &fixture.single {
-        assert!(verifier.check_bundle(bundle).await.verified());
+        assert_eq!(verifier.check_bundle(bundle).await.failure(), None);
         let mut changed = bundle.clone();
         for response in proven(&mut changed) {
             let mut header = alloy::consensus::Header::decode(&mut evidence(response).block_header.as_ref()).unwrap();

@@ -188,7 +188,7 @@ fn told(globals: &Globals, join: &Join, located: Located, has_anchors: bool, gra
     let contract: Address = located.contract;
     eprintln!("{} events of {} requests of contract {contract}{ledger}", summary.events, summary.requests);
     if grave > 0 {
-        eprintln!("{grave} findings that should not be; see docs/incident_response.md");
+        eprintln!("{grave} findings that should not be");
     }
     if !has_anchors {
         eprintln!("keys were not checked: no trust anchors are pinned here; give them with --anchors FILE");
