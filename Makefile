@@ -7,7 +7,7 @@ CONTRACTS := contracts
 STAMP := $(CONTRACTS)/node_modules/.guardrail-setup
 FORGE = $(firstword $(wildcard $(CONTRACTS)/node_modules/@foundry-rs/forge-*/bin/forge) forge)
 
-.PHONY: help setup demo test soak bench check fmt lint contracts-test artifact-check bench-gas audit-contract coverage-contract clean
+.PHONY: help setup demo test soak bench fuzz check fmt lint contracts-test artifact-check bench-gas audit-contract coverage-contract clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,7 +33,7 @@ test: setup ## every test: contract, Rust, end to end
 	@scripts/cargo-test.sh
 
 # Modules of tests/ whose long forms a soak runs.
-FAULTS := crash_matrix random_kills node_kills proxy hostile_rpc overflow two_bridges disk_full many_pending bridge_daemon
+FAULTS := crash_matrix random_kills node_kills proxy hostile_rpc overflow two_bridges disk_full many_pending bridge_daemon independent_checkers
 
 soak: setup ## the fault tests in their long form, under half an hour; writes docs/crash_matrix.md
 	@echo "soak: crashes, kills, lying endpoints, full disks (GUARDRAIL_SEED repeats a run)"
@@ -48,6 +48,11 @@ artifact-check: setup
 bench: setup ## speed beside the least that does the same; one area: make bench AREA=bridge
 	@echo "bench: building for release (the first time takes some minutes), then about ten minutes"
 	@cargo bench --locked --quiet --bench guardrail -- $(AREA)
+
+FUZZ_SECONDS ?= 600
+
+fuzz: ## fuzz the bundle and the proof checker, FUZZ_SECONDS each (600); needs a nightly Rust and cargo-fuzz
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench-gas: setup ## gas beside OpenZeppelin's controllers, compared with the snapshot
 	@cd $(CONTRACTS) && npm run --silent bench-gas && npm run --silent bench-gas:check

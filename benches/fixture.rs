@@ -160,6 +160,11 @@ impl Prepared {
         (0..count).map(|_| Self::new()).collect()
     }
 
+    /// The request as it is sent.
+    pub fn request(&self) -> AuthRequest {
+        self.request.clone()
+    }
+
     pub fn authorization_id(&self) -> AuthorizationId {
         crypto::authorization_id(&self.on_chain)
     }

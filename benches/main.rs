@@ -2,6 +2,7 @@
 
 mod baseline;
 mod bridge;
+mod evidence;
 mod fixture;
 mod harness;
 
@@ -12,7 +13,7 @@ use guardrail::telemetry;
 
 use crate::harness::Area;
 
-const AREAS: &[Area] = &[bridge::AREA];
+const AREAS: &[Area] = &[bridge::AREA, evidence::AREA];
 
 fn main() -> Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();

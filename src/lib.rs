@@ -2,6 +2,7 @@
 //! that exact action on a chain.
 
 pub mod atomic_file;
+pub mod audit;
 pub mod bridge;
 pub mod channel;
 pub mod cli;

@@ -166,7 +166,7 @@ impl Life {
         if self.request.risk_score.bps() < 9_000 { &[1] } else { &[1, 2] }
     }
 
-    fn kinds(&self) -> Vec<ResponseKind> {
+    pub fn kinds(&self) -> Vec<ResponseKind> {
         let all = [ResponseKind::Decision, ResponseKind::Consumed(self.claim), ResponseKind::Recorded];
         let answers = match self.end {
             End::Pending => 0,
@@ -177,8 +177,13 @@ impl Life {
         all[..answers].to_vec()
     }
 
+    /// What the tool of every life returns.
+    pub fn result() -> Value {
+        json!({"status": "simulated"})
+    }
+
     fn outcome_hash(&self, id: AuthorizationId) -> Sha256Digest {
-        crypto::outcome_hash(id, self.claim, Outcome::Succeeded, &json!({"status": "simulated"})).unwrap()
+        crypto::outcome_hash(id, self.claim, Outcome::Succeeded, &Life::result()).unwrap()
     }
 
     /// Does what approvers and agent would do now; `true` once nothing is left to do.

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("suggest", &[]),
     ("crypto", &["schema"]),
     ("evidence", &["schema", "crypto"]),
+    ("audit", &["schema", "crypto", "evidence"]),
     ("channel", &["schema", "crypto", "atomic_file", "crash"]),
     ("risk", &["schema", "suggest"]),
     ("tools", &["schema", "crypto", "evidence", "risk", "suggest", "atomic_file"]),

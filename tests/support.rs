@@ -230,8 +230,8 @@ impl World {
     /// What the chain recorded of one authorization, oldest first.
     pub fn audit(&self, id: AuthorizationId) -> Vec<Value> {
         let text = self.ok(&["audit", "--json"]);
-        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        events.filter(|event| event["authorization_id"] == id.to_string()).collect()
+        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.filter(|row| row["record"] == "event" && row["authorization_id"] == id.to_string()).collect()
     }
 
     /// The names of [`World::audit`]'s events.

@@ -5,21 +5,8 @@ import {Authorization} from "../src/Authorization.sol";
 import {IAuthorization as I} from "../src/IAuthorization.sol";
 import {Fixture} from "./utils/Fixture.sol";
 import {Vm} from "./utils/Test.sol";
+import {Wallet} from "./utils/Wallet.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-
-/// A smart-contract wallet with one owner.
-contract Wallet is IERC1271 {
-    address private immutable OWNER;
-
-    constructor(address owner) {
-        OWNER = owner;
-    }
-
-    function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4) {
-        return ECDSA.recoverCalldata(hash, signature) == OWNER ? this.isValidSignature.selector : bytes4(0);
-    }
-}
 
 /// A wallet that says yes after spending more gas than it is given.
 contract GreedyWallet is IERC1271 {

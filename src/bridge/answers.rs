@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 
 use alloy::consensus::{Transaction, TxEnvelope};
-use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{Provider, RootProvider};
 use alloy::sol_types::{SolCall, SolEvent};
@@ -18,6 +17,7 @@ use super::journal::{ChainEvent, ChainVote, ItemEvent, JournalRequest, Reads, St
 use crate::channel::ResponseKind;
 use crate::crash;
 use crate::crypto::{self, SigningDomain, SigningKey, abi};
+use crate::evidence::block::canonical_form;
 use crate::evidence::verify::{CANCELLED, EXPIRED, REFUSED};
 use crate::evidence::{BlockProofs, EndpointError};
 use crate::schema::{
@@ -384,7 +384,7 @@ impl Answers {
             .ok_or(Unwritten::Needs(Need::Transaction(vote.tx_hash)))?;
         let input = envelope.input();
         if abi::voteCall::abi_decode(input).is_ok() {
-            return Ok(evidence(VoteProof::Transaction(envelope.encoded_2718().into())));
+            return Ok(evidence(VoteProof::Transaction(canonical_form(envelope).into())));
         }
         signature_in(input, id, vote.approver, vote.approve)
             .map(|signature| evidence(VoteProof::Signature(signature)))

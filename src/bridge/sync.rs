@@ -273,7 +273,8 @@ impl ChainReader {
             if head.hash != hint.block_hash || head.parent != parent || block.transactions.len() != 1 {
                 return Ok(None);
             }
-            let Ok(proven) = BlockProofs::of(block, vec![hint.receipt.as_ref().clone()]) else { return Ok(None) };
+            let receipts = vec![hint.receipt.as_ref().clone()];
+            let Ok(proven) = BlockProofs::of(self.provider(), block, receipts).await else { return Ok(None) };
             let ours = hint.receipt.inner.logs().iter().filter(|log| log.address() == self.place.contract);
             if ours.clone().any(|log| log.topic0().is_some_and(|topic| is_answered(*topic))) {
                 proofs.push(proven);

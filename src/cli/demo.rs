@@ -195,7 +195,7 @@ async fn play(
     }
     say(paint, if globals.mock_chain { "4/4  what the mock ledger says" } else { "4/4  what the chain says" });
     cast_logs(globals, args, endpoint.provider(), located).await?;
-    audit::run(globals, &audit::Args { json: false }).await?;
+    audit::run(globals, &audit::Args::default()).await?;
     Ok(last)
 }
 

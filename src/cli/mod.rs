@@ -11,6 +11,7 @@ mod contract;
 mod demo;
 mod deploy;
 mod error;
+mod evidence;
 mod mock;
 mod node;
 mod out;
@@ -19,6 +20,7 @@ mod requests;
 mod run;
 mod screen;
 mod transact;
+mod verify;
 mod vote;
 
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ enum Command {
     Cancel(admin::CancelArgs),
     Admin(admin::Args),
     Audit(audit::Args),
+    Evidence(evidence::Args),
+    Verify(verify::Args),
     Anchors(anchors::Args),
     Contract(contract::Args),
     Checkpoints(run::CheckpointsArgs),
@@ -105,6 +109,8 @@ async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
         Command::Cancel(args) => admin::cancel(globals, args).await,
         Command::Admin(args) => admin::run(globals, args).await,
         Command::Audit(args) => audit::run(globals, args).await,
+        Command::Evidence(args) => evidence::run(globals, args).await,
+        Command::Verify(args) => verify::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
         Command::Contract(args) => contract::run(globals, args).await,
         Command::Checkpoints(args) => run::checkpoints(globals, args),

@@ -1,11 +1,12 @@
 use serde_json::json;
 
 use super::context::Globals;
-use super::error::{CommandError, Exit};
+use super::error::{CommandError, Exit, OrExit};
 use super::mock;
 use super::out::outln;
 use super::requests::{self, OnChain};
 use crate::contract;
+use crate::graph::Records;
 use crate::schema::anchors::EpochAnchors;
 use crate::schema::{AuthRequest, RiskScore, Timestamp};
 
@@ -101,12 +102,7 @@ pub async fn show(globals: &Globals, args: &ShowArgs) -> Result<Exit, CommandErr
 }
 
 fn stored_request(globals: &Globals, found: &OnChain) -> Result<Option<AuthRequest>, CommandError> {
-    let path = globals.state_dir().join("evidence").join(format!("{}.request.json", found.request_id));
-    match crate::atomic_file::read_bounded_nofollow(&path, crate::channel::MESSAGE_BYTES_MAX) {
-        Ok(bytes) => AuthRequest::parse(&bytes).map(Some).map_err(|e| CommandError::new(Exit::Failed, e)),
-        Err(crate::atomic_file::ReadError::NotFound) => Ok(None),
-        Err(error) => Err(CommandError::new(Exit::Failed, error)),
-    }
+    Records::at(globals.state_dir()).request(&found.request_id).or_exit(Exit::Failed)
 }
 
 pub fn risk(r: &OnChain) -> RiskScore {

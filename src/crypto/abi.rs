@@ -50,6 +50,11 @@ sol! {
     event ExecutionRecorded(bytes32 indexed id, bytes32 indexed outcomeHash, uint8 outcome);
 }
 
+sol! {
+    /// ERC-1271: a contract says whether a signature is its own.
+    function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4);
+}
+
 /// What `statusOf` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainStatus {

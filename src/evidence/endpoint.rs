@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, B256, keccak256};
+use alloy::network::TransactionBuilder;
+use alloy::primitives::{Address, B256, Bytes, keccak256};
 use alloy::providers::{Provider, ProviderBuilder, RootProvider};
+use alloy::rpc::json_rpc::ErrorPayload;
 use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::SolCall;
 use alloy::transports::{RpcError, TransportErrorKind};
@@ -14,6 +16,9 @@ use crate::schema::{AuthorizationId, TrustAnchors};
 
 /// How long one question to an endpoint may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a contract may spend on judging a vote (PROTOCOL section 4).
+pub const WALLET_GAS_MAX: u64 = 100_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
@@ -85,6 +90,32 @@ impl Endpoint {
         }
     }
 
+    /// Asks a contract whether a signature is its own (ERC-1271), as the contract of record asks it: from that
+    /// contract's address, with at most [`WALLET_GAS_MAX`], in the state after a block.
+    ///
+    /// # Errors
+    /// [`EndpointError`]; a call that reverts or runs out of gas is no error, the contract did not say yes.
+    pub async fn wallet_accepts(
+        &self,
+        asker: Address,
+        wallet: Address,
+        digest: B256,
+        signature: &Bytes,
+        block: B256,
+    ) -> Result<bool, EndpointError> {
+        let input = abi::isValidSignatureCall { hash: digest, signature: signature.clone() }.abi_encode();
+        let gas = WALLET_GAS_MAX + intrinsic_gas(&input);
+        let request = TransactionRequest::default().from(asker).to(wallet).input(input.into()).with_gas_limit(gas);
+        let asked = self.provider.call(request).block(BlockId::hash(block));
+        match tokio::time::timeout(CALL_TIMEOUT, async { asked.await }).await {
+            Ok(Ok(answer)) => Ok(says_yes(&answer)),
+            // The node ran it, and it failed; a node that cannot run it says so without a revert.
+            Ok(Err(RpcError::ErrorResp(error))) if is_failed_execution(&error) => Ok(false),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(EndpointError::Timeout),
+        }
+    }
+
     async fn read_view(&self, contract: Address, id: AuthorizationId, number: u64) -> Result<ChainView, EndpointError> {
         let provider = &self.provider;
         let genesis = async {
@@ -103,6 +134,26 @@ impl Endpoint {
             tokio::try_join!(chain_id, genesis, code, at_height, head, status)?;
         Ok(ChainView { chain_id, genesis_hash, code_hash, block_hash, head, status })
     }
+}
+
+/// Whether the first 32 bytes of an answer are ERC-1271's four, padded, as the contract compares them.
+fn says_yes(answer: &[u8]) -> bool {
+    let mut yes = [0u8; 32];
+    yes[..4].copy_from_slice(&abi::isValidSignatureCall::SELECTOR);
+    answer.get(..32) == Some(&yes[..])
+}
+
+/// What a transaction pays before its first instruction: 21,000, and 4 or 16 a byte (EIP-2028).
+fn intrinsic_gas(input: &[u8]) -> u64 {
+    21_000 + input.iter().map(|byte| if *byte == 0 { 4 } else { 16 }).sum::<u64>()
+}
+
+/// Whether an error answer to `eth_call` says that the call ran and failed: with revert data, or in
+/// the words that geth, Anvil and Reth share.
+fn is_failed_execution(error: &ErrorPayload) -> bool {
+    let text = error.message.to_lowercase();
+    let ran = ["execution reverted", "out of gas", "outofgas", "invalid opcode", "invalidfeopcode", "stack"];
+    error.as_revert_data().is_some() || ran.iter().any(|words| text.contains(words))
 }
 
 /// Asks the contract for the state of an id at the latest block.

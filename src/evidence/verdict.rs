@@ -7,6 +7,16 @@ use alloy::primitives::Address;
 
 use crate::schema::{AuthRequest, AuthorizationId, Sha256Digest, Timestamp};
 
+/// What could turn a failure into a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cure {
+    None,
+    /// The chain may say otherwise in a moment: it was not reached, or is not that far yet.
+    AskAgain,
+    /// An endpoint could decide what nothing offline can: a contract's vote (ERC-1271).
+    AskTheChain,
+}
+
 /// The verdict on a response that does not verify: which step failed, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("step {step} of the verification failed: {reason}")]
@@ -14,18 +24,27 @@ pub struct VerifyFailure {
     /// 1 to 6, PROTOCOL section 7.
     pub step: u8,
     pub reason: String,
-    /// The chain may say otherwise in a moment: it was not reached, or is not that far yet.
-    pub may_pass: bool,
+    pub cure: Cure,
 }
 
 impl VerifyFailure {
     pub fn new(step: u8, reason: impl Into<String>) -> Self {
-        VerifyFailure { step, reason: reason.into(), may_pass: false }
+        VerifyFailure { step, reason: reason.into(), cure: Cure::None }
     }
 
-    /// A failure of step 6 that asking again may cure.
-    pub(super) fn not_yet(reason: impl Into<String>) -> Self {
-        VerifyFailure { step: 6, reason: reason.into(), may_pass: true }
+    /// A failure that asking the endpoint again may cure.
+    pub(super) fn not_yet(step: u8, reason: impl Into<String>) -> Self {
+        VerifyFailure { step, reason: reason.into(), cure: Cure::AskAgain }
+    }
+
+    /// A failure that only an endpoint could cure.
+    pub(super) fn not_checkable(step: u8, reason: impl Into<String>) -> Self {
+        VerifyFailure { step, reason: reason.into(), cure: Cure::AskTheChain }
+    }
+
+    /// Whether asking the endpoint again may cure it.
+    pub fn may_pass(&self) -> bool {
+        self.cure == Cure::AskAgain
     }
 }
 

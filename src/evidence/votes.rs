@@ -1,27 +1,41 @@
 //! Step 3 of PROTOCOL section 7: whose votes these are, and whether they are enough.
 
+use std::collections::BTreeMap;
+
 use alloy::consensus::transaction::SignerRecoverable;
 use alloy::consensus::{Transaction, TxEnvelope};
 use alloy::eips::eip2718::Decodable2718;
-use alloy::primitives::{Address, TxKind};
+use alloy::primitives::{Address, B256, Bytes, TxKind};
 use alloy::sol_types::SolCall;
 
-use super::verdict::VerifyFailure;
+use super::verdict::{Cure, VerifyFailure};
 use crate::crypto::{self, SigningDomain, abi};
 use crate::schema::anchors::{EpochAnchors, TrustAnchors};
 use crate::schema::{AuthRequest, AuthorizationId, Evidence, EvidenceVote, VoteProof};
 
 const STEP: u8 = 3;
 
+/// A vote that is not its approver's own ECDSA signature: a contract may say that it is its own (ERC-1271).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WalletVote {
+    pub wallet: Address,
+    pub digest: B256,
+    pub signature: Bytes,
+}
+
+/// What contracts said of their votes; nothing where nobody asked them.
+pub(super) type WalletAnswers = BTreeMap<WalletVote, bool>;
+
 /// What every vote of a response is checked against.
 pub(super) struct VoteContext<'a> {
-    pub domain: SigningDomain,
+    pub domain: &'a SigningDomain,
     pub anchors: &'a TrustAnchors,
     pub epoch: &'a EpochAnchors,
     pub request: &'a AuthRequest,
     pub id: AuthorizationId,
     pub chain_request: &'a abi::Request,
     pub evidence: &'a Evidence,
+    pub wallets: &'a WalletAnswers,
 }
 
 impl VoteContext<'_> {
@@ -29,8 +43,8 @@ impl VoteContext<'_> {
         VerifyFailure::new(STEP, reason)
     }
 
-    /// The approvers of an approval, ascending; they meet the pinned policy line.
-    pub fn check_approval(&self) -> Result<Vec<Address>, VerifyFailure> {
+    /// The approvers of an approval, ascending, and in words; they meet the pinned policy line.
+    pub fn check_approval(&self) -> Result<(Vec<Address>, String), VerifyFailure> {
         let votes = &self.evidence.votes;
         if let Some(denial) = votes.iter().find(|vote| !vote.approve) {
             return Err(self.fail(format!("an approved response holds a denial of {}", denial.approver)));
@@ -38,24 +52,26 @@ impl VoteContext<'_> {
         let approvers = self.check_each()?;
         let risk = self.request.risk_score;
         let line = self.epoch.line_for(risk).ok_or_else(|| self.fail(format!("no policy line for risk {risk}")))?;
+        let asked: Vec<String> = line.quorum.iter().map(|(role, count)| format!("{count} of {role}")).collect();
+        let asked = asked.join(" and ");
         if self.epoch.quorum_met(line, &approvers) {
-            Ok(approvers)
+            let whose: Vec<String> = approvers.iter().map(|approver| self.named(*approver)).collect();
+            Ok((approvers, format!("{} approve; risk {risk} asks for {asked}", whose.join(", "))))
         } else {
-            let asked: Vec<String> = line.quorum.iter().map(|(role, count)| format!("{count} of {role}")).collect();
-            Err(self.fail(format!(
-                "{} votes do not meet the quorum for risk {risk}: {}",
-                approvers.len(),
-                asked.join(" and ")
-            )))
+            Err(self.fail(format!("{} votes do not meet the quorum for risk {risk}: {asked}", approvers.len())))
         }
     }
 
-    /// The one denial of a denied response.
-    pub fn check_denial(&self) -> Result<&EvidenceVote, VerifyFailure> {
+    fn named(&self, approver: Address) -> String {
+        format!("{approver} ({})", self.epoch.role_of(approver).unwrap_or_default())
+    }
+
+    /// The one denial of a denied response, and in words.
+    pub fn check_denial(&self) -> Result<(&EvidenceVote, String), VerifyFailure> {
         match self.evidence.votes.as_slice() {
             [vote] if !vote.approve => {
                 self.check_each()?;
-                Ok(vote)
+                Ok((vote, format!("{} denies", self.named(vote.approver))))
             }
             [_] => Err(self.fail("a denied response holds an approval, no denial".to_owned())),
             votes => Err(self.fail(format!("a denied response holds one denial, found {} votes", votes.len()))),
@@ -63,14 +79,50 @@ impl VoteContext<'_> {
     }
 
     /// Checks every vote by itself; the approvers must ascend, so that nobody counts twice.
+    ///
+    /// A vote that only an endpoint can judge is named last: any other fault outweighs it.
     fn check_each(&self) -> Result<Vec<Address>, VerifyFailure> {
-        let votes = &self.evidence.votes;
-        if let Some(pair) = votes.windows(2).find(|pair| pair[0].approver >= pair[1].approver) {
-            return Err(
-                self.fail(format!("votes stand by ascending address, each once: {} does not", pair[1].approver))
-            );
+        self.ascending()?;
+        let mut open = None;
+        for vote in &self.evidence.votes {
+            match self.check_vote(vote) {
+                Ok(()) => {}
+                Err(failure) if failure.cure == Cure::AskTheChain => open = open.or(Some(failure)),
+                Err(failure) => return Err(failure),
+            }
         }
-        votes.iter().map(|vote| self.check_vote(vote).map(|()| vote.approver)).collect()
+        match open {
+            None => Ok(self.evidence.votes.iter().map(|vote| vote.approver).collect()),
+            Some(failure) => Err(failure),
+        }
+    }
+
+    fn ascending(&self) -> Result<(), VerifyFailure> {
+        match self.evidence.votes.windows(2).find(|pair| pair[0].approver >= pair[1].approver) {
+            None => Ok(()),
+            Some(pair) => {
+                Err(self.fail(format!("votes stand by ascending address, each once: {} does not", pair[1].approver)))
+            }
+        }
+    }
+
+    /// The votes that only their approvers' contracts can judge; at most one of each pinned approver.
+    pub fn wallet_votes(&self) -> Result<Vec<WalletVote>, VerifyFailure> {
+        self.ascending()?;
+        let of = |vote: &EvidenceVote| match &vote.proof {
+            VoteProof::Signature(signature) if self.epoch.role_of(vote.approver).is_some() => {
+                let digest = self.digest(vote);
+                let own = crypto::recover(digest, signature).is_ok_and(|signer| signer == vote.approver);
+                (!own).then(|| WalletVote { wallet: vote.approver, digest, signature: signature.clone() })
+            }
+            VoteProof::Signature(_) | VoteProof::Transaction(_) => None,
+        };
+        Ok(self.evidence.votes.iter().filter_map(of).collect())
+    }
+
+    fn digest(&self, vote: &EvidenceVote) -> B256 {
+        let (tool, action) = (&self.request.tool_name, self.request.action_hash);
+        crypto::vote_digest(self.domain, self.id, tool, action, vote.approve, vote.note.as_str())
     }
 
     fn check_vote(&self, vote: &EvidenceVote) -> Result<(), VerifyFailure> {
@@ -87,19 +139,26 @@ impl VoteContext<'_> {
         }
     }
 
-    fn check_signature(&self, vote: &EvidenceVote, signature: &[u8]) -> Result<(), VerifyFailure> {
-        let (tool, action) = (&self.request.tool_name, self.request.action_hash);
-        let digest = crypto::vote_digest(&self.domain, self.id, tool, action, vote.approve, vote.note.as_str());
-        match crypto::recover(digest, signature) {
-            Ok(signer) if signer == vote.approver => Ok(()),
-            Ok(signer) => Err(self.fail(format!(
-                "the vote of {} recovers to {signer}; if the approver is a contract, it is not checkable offline",
-                vote.approver
-            ))),
-            Err(error) => Err(self.fail(format!(
-                "the vote of {}: {error}; if the approver is a contract, it is not checkable offline",
-                vote.approver
-            ))),
+    fn check_signature(&self, vote: &EvidenceVote, signature: &Bytes) -> Result<(), VerifyFailure> {
+        let of = vote.approver;
+        let digest = self.digest(vote);
+        let why = match crypto::recover(digest, signature) {
+            Ok(signer) if signer == of => return Ok(()),
+            Ok(signer) => format!("it recovers to {signer}"),
+            Err(error) => error.to_string(),
+        };
+        match self.wallets.get(&WalletVote { wallet: of, digest, signature: signature.clone() }) {
+            Some(true) => Ok(()),
+            Some(false) => {
+                Err(self
+                    .fail(format!("the vote of {of}: {why}, and no contract there takes it for its own (ERC-1271)")))
+            }
+            None => Err(VerifyFailure::not_checkable(
+                STEP,
+                format!(
+                    "the vote of {of}: {why}; if {of} is a contract, its vote is not checkable without an endpoint"
+                ),
+            )),
         }
     }
 

@@ -282,7 +282,7 @@ impl Agent {
             Node::RiskAssessment => self.risk_assessment(run, state).await,
             Node::SafeExecution => self.safe_execution(run, saved, state).await,
             Node::BlockchainRequest => self.blockchain_request(run, state).await,
-            Node::AuthorizationHandler => self.authorization_handler(state, arrival),
+            Node::AuthorizationHandler => self.authorization_handler(run, state, arrival).await,
             Node::CriticalExecution => self.critical_execution(run, state).await,
             Node::ErrorHandler => Ok(self.error_handler(state)),
         }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::agent::{Agent, AtInterrupt, Run, Step};
+use super::consumption::CHAIN_RETRY;
 use super::end::{AgentError, RunEndReason};
 use super::events::{AgentEvent, WaitingFor};
 use super::nodes::unusable;
@@ -83,8 +84,9 @@ impl Agent {
 
     /// Verifies what arrived. What fails goes to quarantine, and the router sends the graph
     /// back to wait.
-    pub(super) fn authorization_handler(
+    pub(super) async fn authorization_handler(
         &self,
+        run: &Run<'_>,
         state: &mut AgentState,
         arrival: Option<Arrival>,
     ) -> Result<Step, AgentError> {
@@ -99,9 +101,27 @@ impl Agent {
             Some(Arrival::Leave(reason)) => return Ok(Step::Leave(reason)),
         };
         let verifier = self.verifier()?;
-        let now = Timestamp::now();
-        let (response, verdict) = match verify(verifier, &request, &bytes, now) {
+        let until = instant_of(self.decision_deadline(run, &request));
+        let (verified, now) = loop {
+            let now = Timestamp::now();
+            match verify(verifier, &request, &bytes, now).await {
+                // A contract is asked about its vote, and the endpoint did not answer.
+                Err(failure) if failure.may_pass() && Instant::now() < until && !run.stop.is_cancelled() => {
+                    tracing::warn!(target: "guardrail::graph", %failure, "a vote cannot be checked yet");
+                    tokio::select! {
+                        () = tokio::time::sleep(CHAIN_RETRY) => {}
+                        () = run.stop.cancelled() => {}
+                    }
+                }
+                verified => break (verified, now),
+            }
+        };
+        let (response, verdict) = match verified {
             Ok(verified) => verified,
+            // The answer is still there for whoever comes after.
+            Err(failure) if failure.may_pass() && run.stop.is_cancelled() => {
+                return Ok(Step::Leave(RunEndReason::Stopped));
+            }
             Err(failure) => {
                 let kind = ResponseKind::Decision;
                 let refusal = quarantine_reason(&failure);
@@ -222,17 +242,17 @@ impl Agent {
     }
 }
 
-fn verify(
+async fn verify(
     verifier: &Verifier,
     request: &AuthRequest,
     bytes: &[u8],
     now: Timestamp,
 ) -> Result<(AuthResponse, Verdict), VerifyFailure> {
     let response = parse_response(bytes)?;
-    let verdict = match verifier.verify_decision(request, &response, now) {
+    let verdict = match verifier.verify_decision_asking(request, &response, Clock::Now(now)).await {
         Ok(VerifiedDecision::Approved(approval)) => Verdict::Approved(*approval),
         Ok(VerifiedDecision::Denied(denial)) => Verdict::Denied(denial),
-        Err(failure) => match verifier.verify_decision_at(request, &response, Clock::Audit) {
+        Err(failure) => match verifier.verify_decision_asking(request, &response, Clock::Audit).await {
             // The clock alone was against it.
             Ok(VerifiedDecision::Approved(approval)) if expiry_of(&approval) <= now => Verdict::TooLate(*approval),
             Ok(VerifiedDecision::Approved(_) | VerifiedDecision::Denied(_)) | Err(_) => return Err(failure),

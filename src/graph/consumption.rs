@@ -19,7 +19,7 @@ use crate::evidence::{Clock, VerifiedConsumption, VerifiedDecision, VerifyFailur
 use crate::schema::{AuthResponse, Decision, Outcome, RequestId, Sha256Digest, Timestamp};
 
 /// How soon the chain is asked again after it could not confirm a consumption.
-const CHAIN_RETRY: Duration = Duration::from_secs(1);
+pub(super) const CHAIN_RETRY: Duration = Duration::from_secs(1);
 
 /// What a wait for the consumption came to.
 pub(super) enum Awaited {
@@ -46,7 +46,7 @@ impl Agent {
     ) -> Result<Awaited, AgentError> {
         let record = self.claim_record(execution)?;
         let kind = ResponseKind::Consumed(record.message.claim);
-        let until = match self.approval(execution, Clock::Audit)? {
+        let until = match self.approval(execution, Clock::Audit).await? {
             Ok(approval) => after(expiry_of(&approval).max(execution.run.began), self.parts.config.answer_grace()),
             Err(_) => after(Timestamp::now(), self.parts.config.answer_grace()),
         };
@@ -123,14 +123,14 @@ impl Agent {
         let verifier = self.verifier()?;
         let request = &execution.request;
         if response.decision == Decision::Denied {
-            return Ok(verifier.verify_decision_at(request, &response, Clock::Audit).and_then(
-                |decision| match decision {
+            return Ok(verifier.verify_decision_asking(request, &response, Clock::Audit).await.and_then(|decision| {
+                match decision {
                     VerifiedDecision::Denied(denial) => {
                         Ok((response, Proof::Refused(refusal_kind(denial.kind), denial.reason)))
                     }
                     VerifiedDecision::Approved(_) => Err(VerifyFailure::new(1, "not a denial".to_owned())),
-                },
-            ));
+                }
+            }));
         }
         // Whoever comes after a crash only needs to know that it was consumed.
         let Some(approval) = execution.own.approval.clone() else {
@@ -144,7 +144,7 @@ impl Agent {
             let now = Timestamp::now();
             match verifier.verify_consumption(approval.clone(), claim, &response, now).await {
                 Ok(consumption) => return Ok(Ok((response, Proof::Fresh(Box::new(consumption))))),
-                Err(failure) if failure.may_pass && Instant::now() < deadline && !stop.is_cancelled() => {
+                Err(failure) if failure.may_pass() && Instant::now() < deadline && !stop.is_cancelled() => {
                     tracing::warn!(target: "guardrail::graph", %failure, "the chain does not confirm the consumption yet");
                     unconfirmed = Some(failure);
                     tokio::select! {
@@ -210,14 +210,19 @@ impl Agent {
     }
 
     /// Why the consumption did not come about, from this process or from the stored answer.
-    pub(super) fn refused_consumption(&self, execution: &Execution<'_>) -> Result<(RefusalKind, String), AgentError> {
+    pub(super) async fn refused_consumption(
+        &self,
+        execution: &Execution<'_>,
+    ) -> Result<(RefusalKind, String), AgentError> {
         if let Some(refusal) = execution.own.refusal.clone() {
             return Ok(refusal);
         }
         let stored = self.records.evidence(execution.request_id(), Evidence::Consumed)?.unwrap_or_default();
         let verifier = self.verifier()?;
-        let verified = parse_response(&stored)
-            .and_then(|response| verifier.verify_decision_at(&execution.request, &response, Clock::Audit));
+        let verified = match parse_response(&stored) {
+            Ok(response) => verifier.verify_decision_asking(&execution.request, &response, Clock::Audit).await,
+            Err(failure) => Err(failure),
+        };
         Ok(match verified {
             Ok(VerifiedDecision::Denied(denial)) => (refusal_kind(denial.kind), denial.reason),
             Ok(VerifiedDecision::Approved(_)) => (RefusalKind::VerificationFailed, "not a denial".to_owned()),

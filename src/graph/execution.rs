@@ -21,7 +21,7 @@ use crate::crypto::{claim_of, outcome_hash, random};
 use crate::evidence::{Clock, VerifiedApproval, VerifiedConsumption, VerifiedDecision, VerifyFailure};
 use crate::schema::message::{ClaimSecret, ConsumeKind, OutcomeKind};
 use crate::schema::{
-    AuthRequest, AuthorizationId, ConsumeMessage, Decision, Outcome, OutcomeMessage, RequestId, Timestamp,
+    AuthRequest, AuthorizationId, ConsumeMessage, Decision, Outcome, OutcomeMessage, RequestId, Timestamp, json,
 };
 use crate::tools::{Permit, ToolError};
 
@@ -68,7 +68,7 @@ impl Agent {
             match next_step(facts) {
                 NextStep::DrawClaim => self.draw_claim(&execution)?,
                 NextStep::MarkAsked => {
-                    if let Some(refusal) = self.mark_asked(&mut execution)? {
+                    if let Some(refusal) = self.mark_asked(&mut execution).await? {
                         self.end_refused(state, refusal.0, refusal.1);
                         return Ok(Step::Done);
                     }
@@ -89,7 +89,7 @@ impl Agent {
                 }
                 NextStep::Done => return self.end_executed(&execution, state),
                 NextStep::NotAuthorized => {
-                    let (kind, reason) = self.refused_consumption(&execution)?;
+                    let (kind, reason) = self.refused_consumption(&execution).await?;
                     self.end_refused(state, kind, reason);
                     return Ok(Step::Done);
                 }
@@ -148,12 +148,12 @@ impl Agent {
     }
 
     /// Notes that the consumption is being asked for, if the approval still holds; a refusal otherwise.
-    fn mark_asked(&self, execution: &mut Execution<'_>) -> Result<Option<(RefusalKind, String)>, AgentError> {
+    async fn mark_asked(&self, execution: &mut Execution<'_>) -> Result<Option<(RefusalKind, String)>, AgentError> {
         let now = Timestamp::now();
-        let approval = match self.approval(execution, Clock::Now(now))? {
+        let approval = match self.approval(execution, Clock::Now(now)).await? {
             Ok(approval) => approval,
             Err(failure) => {
-                let expired = self.approval(execution, Clock::Audit)?.is_ok_and(|late| expiry_of(&late) <= now);
+                let expired = self.approval(execution, Clock::Audit).await?.is_ok_and(|late| expiry_of(&late) <= now);
                 let kind = if expired { RefusalKind::Expired } else { RefusalKind::VerificationFailed };
                 return Ok(Some((kind, failure.to_string())));
             }
@@ -168,7 +168,7 @@ impl Agent {
     }
 
     /// The stored approval, verified again: a checkpoint's word is not enough to run on.
-    pub(super) fn approval(
+    pub(super) async fn approval(
         &self,
         execution: &Execution<'_>,
         clock: Clock,
@@ -180,8 +180,10 @@ impl Agent {
         };
         let bytes = self.records.evidence(execution.request_id(), Evidence::Response)?.ok_or_else(lacking)?;
         let verifier = self.verifier()?;
-        let verified = parse_response(&bytes)
-            .and_then(|response| verifier.verify_decision_at(&execution.request, &response, clock));
+        let verified = match parse_response(&bytes) {
+            Ok(response) => verifier.verify_decision_asking(&execution.request, &response, clock).await,
+            Err(failure) => Err(failure),
+        };
         Ok(match verified {
             Ok(VerifiedDecision::Approved(approval)) => Ok(*approval),
             Ok(VerifiedDecision::Denied(denial)) => Err(VerifyFailure::new(1, denial.reason)),
@@ -237,7 +239,7 @@ impl Agent {
         not_run: Option<RefusalKind>,
     ) -> Result<(), AgentError> {
         let record = self.claim_record(execution)?;
-        let mut result = result;
+        let mut result = representable(result);
         if let Value::Object(map) = &mut result {
             map.insert("conditions".to_owned(), json!(execution.conditions));
         }
@@ -359,6 +361,16 @@ impl Agent {
             what: "the outcome",
         })
     }
+}
+
+/// A result that breaks a rule for messages (U+0000, an integer beyond 2^53-1, deep nesting) stands as the text
+/// that it is, so that whoever reads the evidence computes the same hash.
+fn representable(result: Value) -> Value {
+    let fits = json::canonical(&result).is_ok_and(|bytes| {
+        json::parse_strict_within(&bytes, json::NESTING_MAX)
+            .is_ok_and(|parsed| json::canonical(&parsed).ok() == Some(bytes))
+    });
+    if fits { result } else { json!({ "text": result.to_string() }) }
 }
 
 /// A tool that was cut off in the middle leaves nobody knowing; any other error is a failure.

@@ -16,6 +16,7 @@ pub mod critical;
 pub mod end;
 pub mod events;
 mod execution;
+mod export;
 mod ids;
 mod nodes;
 pub mod records;
@@ -30,5 +31,7 @@ pub use checkpoint::{Checkpoint, CheckpointStore, CheckpointSummary, StoreError}
 pub use config::AgentConfig;
 pub use end::{AgentError, ExitCode, RunEnd, RunEndReason};
 pub use events::{AgentEvent, EventSink};
+pub use export::ExportError;
+pub use records::Records;
 pub use state::{AgentState, CheckpointId, EndReason, ThreadId};
 pub use topology::{Graph, Node};

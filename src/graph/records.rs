@@ -16,7 +16,8 @@ use crate::atomic_file::{self, Placed, ReadError};
 use crate::channel::{MESSAGE_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::schema::message::ClaimSecret;
 use crate::schema::{
-    AuthRequest, AuthorizationId, ConsumeMessage, OutcomeMessage, RequestId, Sha256Digest, Timestamp, ToolName,
+    AuthRequest, AuthResponse, AuthorizationId, ConsumeMessage, OutcomeMessage, Refusal, RequestId, Sha256Digest,
+    Timestamp, ToolName,
 };
 
 const DIR_MODE: u32 = 0o700;
@@ -126,6 +127,33 @@ impl Records {
         Ok(Records { root: state_dir.to_owned() })
     }
 
+    /// The records of a state directory, to be read alone: nothing is created.
+    pub fn at(state_dir: &Path) -> Self {
+        Records { root: state_dir.to_owned() }
+    }
+
+    /// The requests of which evidence is kept, by id. Empty where the directory is missing.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn with_evidence(&self) -> Result<Vec<RequestId>, RecordError> {
+        let dir = self.root.join("evidence");
+        let failed = |source| RecordError::Io { what: "list", path: dir.clone(), source };
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".response.json"));
+            found.extend(id.and_then(|id| id.parse().ok()));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// # Errors
     /// [`RecordError`]; so for every reader and writer here.
     pub fn claim(&self, id: &RequestId) -> Result<Option<ClaimRecord>, RecordError> {
@@ -200,6 +228,26 @@ impl Records {
             .canonical()
             .map_err(|refusal| RecordError::Damaged { path: path.clone(), detail: refusal.to_string() })?;
         self.place(&path, &bytes).map(|_| ())
+    }
+
+    /// The request that stored evidence is about.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn request(&self, id: &RequestId) -> Result<Option<AuthRequest>, RecordError> {
+        let path = self.path("evidence", id, "request");
+        let damaged = |refusal: Refusal| RecordError::Damaged { path: path.clone(), detail: refusal.to_string() };
+        read_bytes(&path, MESSAGE_BYTES_MAX)?.map(|bytes| AuthRequest::parse(&bytes).map_err(damaged)).transpose()
+    }
+
+    /// A stored response, parsed.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn response(&self, id: &RequestId, kind: Evidence) -> Result<Option<AuthResponse>, RecordError> {
+        let path = self.path("evidence", id, kind.suffix());
+        let damaged = |refusal: Refusal| RecordError::Damaged { path: path.clone(), detail: refusal.to_string() };
+        self.evidence(id, kind)?.map(|bytes| AuthResponse::parse(&bytes).map_err(damaged)).transpose()
     }
 
     fn claim_path(&self, id: &RequestId) -> PathBuf {

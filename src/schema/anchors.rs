@@ -132,6 +132,11 @@ impl TrustAnchors {
         self.epochs.iter().find(|e| e.epoch == epoch)
     }
 
+    /// The same anchors with one epoch alone: what evidence of that epoch is held against.
+    pub fn at_epoch(&self, epoch: u64) -> Option<TrustAnchors> {
+        self.epoch(epoch).map(|found| TrustAnchors { epochs: vec![found.clone()], ..self.clone() })
+    }
+
     /// The highest epoch, the only one that something may run under.
     pub fn latest(&self) -> Option<&EpochAnchors> {
         self.epochs.iter().max_by_key(|e| e.epoch)

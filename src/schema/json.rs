@@ -24,9 +24,17 @@ const NUL_MARK: &str = "U+0000 in a string";
 /// A [`Refusal`] with the first rule the bytes break; nothing is canonicalised or
 /// hashed before all of them hold.
 pub fn parse_strict(bytes: &[u8]) -> Result<Value, Refusal> {
+    parse_strict_within(bytes, NESTING_MAX)
+}
+
+/// [`parse_strict`] for what holds whole messages, and so nests deeper than one.
+///
+/// # Errors
+/// As [`parse_strict`].
+pub fn parse_strict_within(bytes: &[u8], nesting_max: usize) -> Result<Value, Refusal> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| Refusal::new(Rule::NotUtf8, format!("invalid UTF-8 after byte {}", e.valid_up_to())))?;
-    scan(text.as_bytes())?;
+    scan(text.as_bytes(), nesting_max)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = StrictValue.deserialize(&mut deserializer).map_err(classify)?;
     deserializer.end().map_err(classify)?;
@@ -40,6 +48,15 @@ pub fn parse_strict(bytes: &[u8]) -> Result<Value, Refusal> {
 /// that JSON cannot hold is refused.
 pub fn canonical(value: &Value) -> Result<Vec<u8>, Refusal> {
     serde_json_canonicalizer::to_vec(value).map_err(|e| Refusal::new(Rule::NotJson, e.to_string()))
+}
+
+/// How deep arrays and objects nest in a tree; 0 for a scalar. Recurses as deep as the tree is.
+pub fn nesting(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or_default(),
+        Value::Object(map) => 1 + map.values().map(nesting).max().unwrap_or_default(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
 }
 
 fn classify(error: serde_json::Error) -> Refusal {
@@ -59,7 +76,7 @@ fn classify(error: serde_json::Error) -> Refusal {
 }
 
 /// Bounds nesting and integer literals in one pass, without allocating.
-fn scan(bytes: &[u8]) -> Result<(), Refusal> {
+fn scan(bytes: &[u8], nesting_max: usize) -> Result<(), Refusal> {
     let mut depth = 0usize;
     let mut at = 0usize;
     while let Some(&byte) = bytes.get(at) {
@@ -67,8 +84,8 @@ fn scan(bytes: &[u8]) -> Result<(), Refusal> {
             b'"' => at = string_end(bytes, at),
             b'[' | b'{' => {
                 depth += 1;
-                if depth > NESTING_MAX {
-                    return Err(Refusal::new(Rule::Nesting, format!("deeper than {NESTING_MAX} levels at byte {at}")));
+                if depth > nesting_max {
+                    return Err(Refusal::new(Rule::Nesting, format!("deeper than {nesting_max} levels at byte {at}")));
                 }
                 at += 1;
             }

@@ -5,6 +5,7 @@
 //! has passed every rule of the protocol page that concerns its own shape.
 
 pub mod anchors;
+pub mod anchors_diff;
 pub mod hex;
 pub mod ids;
 pub mod json;
@@ -16,6 +17,7 @@ pub mod response;
 pub mod rule;
 
 pub use anchors::TrustAnchors;
+pub use anchors_diff::Difference;
 pub use ids::{AuthorizationId, RequestId, RiskScore, Sha256Digest, Tier, Timestamp, ToolName};
 pub use ledger::LedgerKind;
 pub use lifecycle::{IllegalEvent, LifecycleEvent, RequestState};

@@ -116,12 +116,12 @@ pub fn peek_request_id(tree: &Value) -> Option<RequestId> {
 }
 
 /// Refuses `null` for an optional field: a field is there or it is not.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// Tells a broken field name from a broken field value, by serde's own wording.
-pub(super) fn field_refusal(error: serde_json::Error) -> Refusal {
+pub fn field_refusal(error: serde_json::Error) -> Refusal {
     let detail = error.to_string();
     let names = detail.starts_with("unknown field") || detail.starts_with("missing field");
     Refusal::new(if names { Rule::UnknownOrMissingField } else { Rule::FieldValue }, detail)

@@ -65,7 +65,14 @@ impl AuthResponse {
     /// # Errors
     /// The first rule of PROTOCOL sections 1 and 6 that the bytes break.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let tree = json::parse_strict(bytes)?;
+        Self::from_tree(json::parse_strict(bytes)?)
+    }
+
+    /// Builds a response from a parsed tree.
+    ///
+    /// # Errors
+    /// As [`AuthResponse::parse`].
+    pub fn from_tree(tree: Value) -> Result<Self, Refusal> {
         if !tree.is_object() {
             return Err(Refusal::new(Rule::NotAnObject, "an AuthResponse is a JSON object"));
         }
