@@ -366,6 +366,13 @@ impl Planner {
         for id in &work.items {
             let Some(request) = writes.request_by_authorization(*id)? else { continue };
             match work.kind {
+                // The epoch changed while it was on its way: it goes out again, under the one in force.
+                ItemKind::Request if reason.contains("StaleEpoch") => {
+                    self.suspects.remove(id);
+                    if request.epoch == self.epoch.epoch {
+                        self.stalled.insert(*id, Instant::now() + STALL);
+                    }
+                }
                 ItemKind::Request if !may_pass => {
                     let next = request.state.next(LifecycleEvent::Refused)?;
                     writes.set_meta(&refusal_key(*id), &format!("{}: {reason}", Rule::Chain))?;
@@ -396,5 +403,68 @@ impl Planner {
     /// Whether some of the work of a drained channel is only waiting for its time.
     pub fn is_settled(&self) -> bool {
         self.dirty.iter().all(|id| self.stalled.contains_key(id) || self.suspects.contains_key(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::journal::Journal;
+    use crate::bridge::submitter::SubmitterSettings;
+    use crate::crypto::SigningKey;
+    use crate::schema::anchors::DEV_CHAIN_ID;
+    use crate::schema::{AuthorizationId, RiskScore};
+
+    fn epoch(epoch: u64) -> EpochAnchors {
+        EpochAnchors { epoch, approvers: Vec::new(), policy: Vec::new(), bridges: Vec::new() }
+    }
+
+    fn planner(requester: &SigningKey) -> Planner {
+        let settings = SubmitterSettings {
+            chain_id: DEV_CHAIN_ID,
+            contract: Address::repeat_byte(1),
+            ceiling_wei: u128::from(u64::MAX),
+            tip_wei: 1,
+            resubmit_interval_ms: 10_000,
+        };
+        Planner::new(Submitter::new(requester.clone(), settings), epoch(1), BTreeSet::new())
+    }
+
+    #[test]
+    fn a_request_that_reverted_under_an_old_epoch_goes_out_under_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(&dir.path().join("journal.sqlite")).unwrap();
+        let requester = SigningKey::dev(0).unwrap();
+        let mut planner = planner(&requester);
+        let mut request = JournalRequest {
+            request_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            tool_name: "deploy_to_production".parse().unwrap(),
+            action_hash: Sha256Digest::ZERO,
+            request_hash: Sha256Digest::ZERO,
+            risk_score: RiskScore::from_bps_capped(9_000),
+            authorization_id: AuthorizationId::ZERO,
+            requester: requester.address(),
+            expires_at_s: 2_000_000_000,
+            epoch: 1,
+            state: RequestState::Received,
+            slot: false,
+        };
+        request.authorization_id = crypto::authorization_id(&request.chain_request());
+        let id = request.authorization_id;
+        journal.atomically(|writes| writes.insert_request(&request, b"{}", 0)).unwrap();
+
+        // The chain says so in this order: other people decide, and what was on its way has reverted.
+        journal.atomically(|writes| planner.change_epoch(writes, epoch(2), BTreeSet::new())).unwrap();
+        planner.suspect(&[id]);
+        assert!(journal.atomically(|writes| planner.plan(writes, 1)).unwrap().is_empty(), "it is estimated first");
+        let probes = planner.probes(&journal.read()).unwrap();
+        let [probe] = probes.as_slice() else { panic!("{probes:?}") };
+        journal.atomically(|writes| planner.give_up(writes, probe, "StaleEpoch(2)")).unwrap();
+
+        let planned = journal.atomically(|writes| planner.plan(writes, 1)).unwrap();
+        assert_eq!(planned.len(), 1, "{planned:?}");
+        let sent = journal.read().request(&request.request_id).unwrap().unwrap();
+        assert_eq!(sent.epoch, 2);
+        assert_eq!(journal.read().items(planned[0].attempt.nonce).unwrap(), [sent.authorization_id]);
     }
 }
