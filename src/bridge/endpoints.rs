@@ -12,6 +12,7 @@ use alloy::primitives::B256;
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::{BuiltInConnectionString, RpcClient, RpcClientInner};
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
+use alloy::transports::http::{Http, reqwest};
 use alloy::transports::{BoxTransport, HttpError, RpcError, TransportError, TransportErrorKind, TransportFut};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -283,7 +284,7 @@ impl Endpoint {
         if let Some(transport) = transport.as_ref() {
             return Ok(transport.clone());
         }
-        let connected = self.connection.connect_boxed().await?;
+        let connected = connect(&self.connection).await?;
         *transport = Some(connected.clone());
         Ok(connected)
     }
@@ -320,6 +321,22 @@ impl Endpoint {
             },
         }
         answer
+    }
+}
+
+/// Connects to an endpoint. Over HTTP a question goes to the endpoint that was named and nowhere
+/// else, and whether it is asked again is decided here alone.
+async fn connect(connection: &BuiltInConnectionString) -> Result<BoxTransport, TransportError> {
+    match connection {
+        BuiltInConnectionString::Http(url) => {
+            let client = reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .build()
+                .map_err(TransportErrorKind::custom)?;
+            Ok(BoxTransport::new(Http::with_client(client, url.clone())))
+        }
+        other => other.connect_boxed().await,
     }
 }
 

@@ -281,7 +281,6 @@ impl Bridge {
         let alone = planned.len() == 1 && self.journal.read().in_flight()? <= 1 + self.chain.hints.len();
         self.chain.awaited += usize::from(alone);
         for Planned { attempt, kind, items } in planned {
-            tracing::info!(target: "guardrail::bridge", nonce = attempt.nonce, kind = kind.as_str(), items, tx = %attempt.tx_hash, "sending");
             self.sender.send(Outgoing {
                 nonce: attempt.nonce,
                 tx_hash: attempt.tx_hash,
@@ -289,6 +288,7 @@ impl Bridge {
                 kind: *kind,
                 alone,
             });
+            tracing::info!(target: "guardrail::bridge", nonce = attempt.nonce, kind = kind.as_str(), items, tx = %attempt.tx_hash, "sending");
         }
         Ok(())
     }

@@ -21,17 +21,6 @@ pub struct Reads<'a> {
 
 const REQUEST_COLUMNS: &str = "request_id, tool_name, action_hash, request_hash, risk_bps, authorization_id, requester, \
                                expires_at, epoch, state, slot";
-/// States that end in a decision, whose answer is written once.
-const DECIDED: [RequestState; 7] = [
-    RequestState::Approved,
-    RequestState::Denied,
-    RequestState::Cancelled,
-    RequestState::Expired,
-    RequestState::Refused,
-    RequestState::Consumed,
-    RequestState::Recorded,
-];
-
 impl Reads<'_> {
     pub fn meta(&self, key: &str) -> Result<Option<String>, BridgeError> {
         let mut query = self.db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
@@ -79,15 +68,11 @@ impl Reads<'_> {
 
     /// Decided requests whose decision is not answered yet, oldest first.
     pub fn unanswered(&self, limit: usize) -> Result<Vec<JournalRequest>, BridgeError> {
-        let mut found = Vec::new();
-        for state in DECIDED {
-            let room = limit.saturating_sub(found.len());
-            found.extend(self.requests(
-                "WHERE state = ?1 AND answered = 0 ORDER BY received_at_ms LIMIT ?2",
-                params![state.as_str(), room as i64],
-            )?);
-        }
-        Ok(found)
+        self.requests(
+            "WHERE answered = 0 AND state IN ('approved', 'denied', 'cancelled', 'expired', 'refused', 'consumed', 'recorded')
+             ORDER BY received_at_ms LIMIT ?1",
+            [limit as i64],
+        )
     }
 
     fn requests(&self, filter: &str, params: impl rusqlite::Params) -> Result<Vec<JournalRequest>, BridgeError> {
