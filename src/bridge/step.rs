@@ -343,7 +343,10 @@ impl Bridge {
                 }
             }
         }
-        self.planner.see_requested(&ids);
+        // Where an event needs more blocks than its own, votes wait for those too.
+        if self.config.chain.confirmations <= 1 {
+            self.planner.see_requested(&ids);
+        }
         Ok(())
     }
 
