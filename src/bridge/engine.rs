@@ -5,7 +5,7 @@
 //! transaction of the journal and what follows from it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -28,16 +28,12 @@ use super::plan::Work;
 use super::planner::Planner;
 use super::rpc::revert_of;
 use super::sender::{Sender, Sent};
-use super::submitter::{Submitter, SubmitterSettings};
-use super::sync::{ChainReader, ChainUpdate, ContractPlace, Head, Hint, Question, Watched};
+use super::sides::{Backoff, ChainSide, FileSide};
+use super::sync::{ChainReader, ChainUpdate, Question, Watched};
 use crate::channel::Inbox;
 use crate::crypto::SigningKey;
-use crate::schema::anchors::EpochAnchors;
 use crate::schema::{RequestId, RequestState, Timestamp};
 
-/// First and longest wait after trouble.
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How long requests come to rest before their receipts are confirmed, together: until then
 /// nothing waits for that, and it would be in the way of the next one.
 pub(super) const REST: Duration = Duration::from_millis(3);
@@ -59,8 +55,6 @@ const BLOCKS_ASKED: usize = 4_096;
 const SHOW_INTERVAL: Duration = Duration::from_millis(500);
 /// Requests whose expiry one question asks about.
 pub(super) const PAST_MAX: usize = 128;
-/// How often an account's nonce is asked before two answers in a row must be the same.
-const NONCE_ASKS_MAX: usize = 8;
 
 /// The bridge's two keys.
 pub struct BridgeKeys {
@@ -138,258 +132,19 @@ pub struct Bridge {
     pub(super) asked: BTreeSet<Need>,
     pub(super) probing: bool,
     pub(super) draining: bool,
-    recovered: bool,
-    shown_at: Instant,
+    pub(super) recovered: bool,
+    pub(super) shown_at: Instant,
     pub(super) backoff: Backoff,
     pub(super) live: LiveStatus,
     pub(super) state_dir: PathBuf,
     pub(super) snapshot: watch::Sender<Snapshot>,
-    told: mpsc::UnboundedSender<Done>,
-    done: mpsc::UnboundedReceiver<Done>,
-    observers: Vec<mpsc::UnboundedSender<(std::time::Instant, Progress)>>,
-    _account: AccountLock,
-}
-
-/// What the loop knows of the chain beside the journal.
-#[derive(Debug)]
-pub(super) struct ChainSide {
-    pub head: Option<Head>,
-    /// Nonces that the account has used at the newest block.
-    pub used: Option<u64>,
-    /// Receipts that came with sends and are not confirmed yet, and when they are looked at.
-    pub hints: Vec<Hint>,
-    pub hints_at: Option<Instant>,
-    /// Transactions whose receipts may come with the answer to their sending.
-    pub awaited: usize,
-    pub sync_at: Instant,
-    pub syncing: bool,
-    /// The last common block is further back than a question looks at first.
-    pub deep: bool,
-    pub soon: Duration,
-    pub balance_at: Instant,
-    /// The balance that the journal holds, and when it was noted, in Unix milliseconds.
-    pub noted_balance: Option<(alloy::primitives::U256, i64)>,
-    pub rebroadcast_at: Instant,
-    /// After a certain rejection, or with the ceiling reached, nothing new goes out before.
-    pub hold_until: Option<Instant>,
-    /// How often in a row a nonce was missing that the chain says is used.
-    pub missing: std::collections::BTreeMap<u64, u32>,
-    /// A step since the last activity found the chain where the journal is.
-    pub current: bool,
-}
-
-impl ChainSide {
-    /// When the chain is read next. Receipts that are there wait for those that are about to come.
-    fn look_at(&self) -> Instant {
-        self.hints_at.filter(|_| self.awaited == 0).map_or(self.sync_at, |at| at.min(self.sync_at))
-    }
-}
-
-/// What the loop knows of the channel beside the journal.
-#[derive(Debug)]
-pub(super) struct FileSide {
-    pub due: bool,
-    pub scan_at: Instant,
-    /// Files in `claimed/` may not have been taken: after a start, or when something failed.
-    pub reread_claimed: bool,
-    /// Responses may wait for their files.
-    pub unpublished: bool,
-    /// The last look found nothing to take.
-    pub empty: bool,
-    /// The bridge runs until the channel is drained.
-    pub until_empty: bool,
-    /// Something was refused, so the quarantine may be too long.
-    pub trim: bool,
-}
-
-/// A growing pause after trouble.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    pause: Duration,
-    until: Option<Instant>,
-}
-
-impl Backoff {
-    fn new() -> Self {
-        Backoff { pause: BACKOFF_FIRST, until: None }
-    }
-
-    pub fn reset(&mut self) {
-        *self = Backoff::new();
-    }
-
-    /// Begins the next pause, between a half and the whole of it, so that many bridges do not
-    /// come back at once.
-    pub fn grow(&mut self) -> Duration {
-        let random = crate::crypto::random::bytes::<1>().map_or(128, |[byte]| u32::from(byte));
-        let wait = self.pause / 2 + self.pause / 2 * random / 255;
-        self.until = Some(Instant::now() + wait);
-        self.pause = (self.pause * 2).min(BACKOFF_MAX);
-        wait
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| until <= now)
-    }
-}
-
-/// The journal's nonces are those of one account.
-fn pin_account(journal: &mut Journal, account: Address) -> Result<(), BridgeError> {
-    const KEY: &str = "account";
-    let account = account.to_string();
-    match journal.read().meta(KEY)? {
-        None => journal.atomically(|writes| writes.set_meta(KEY, &account)),
-        Some(known) if known == account => Ok(()),
-        Some(known) => Err(BridgeError::Setup(format!(
-            "the journal in this state directory holds the nonces of {known}, the key given is that of {account}; \
-             drain it with the old key (`guardrail bridge --once`), then use another --state-dir"
-        ))),
-    }
-}
-
-fn check_registered(
-    epoch: &EpochAnchors,
-    contract: Address,
-    requester: Address,
-    signer: Address,
-) -> Result<(), BridgeError> {
-    match epoch.bridges.iter().find(|bridge| bridge.requester == requester) {
-        Some(bridge) if bridge.signer == signer => Ok(()),
-        Some(bridge) => Err(BridgeError::Setup(format!(
-            "the contract names {} as the response signer of {requester}, the key given is {signer}",
-            bridge.signer
-        ))),
-        None => Err(BridgeError::Setup(format!(
-            "{requester} is no bridge of the contract {contract}; its administrator adds one with setBridge"
-        ))),
-    }
-}
-
-/// The account's nonce, said twice in a row: nothing else vouches for it, and a gap is paid for.
-async fn agreed_nonce(client: &ChainClient, account: Address) -> Result<u64, BridgeError> {
-    let mut before = None;
-    for _ in 0..NONCE_ASKS_MAX {
-        let used = client.provider().get_transaction_count(account).latest().await?;
-        if before == Some(used) {
-            return Ok(used);
-        }
-        before = Some(used);
-    }
-    Err(BridgeError::Setup(format!("the endpoint says another nonce of {account} each time it is asked")))
+    pub(super) told: mpsc::UnboundedSender<Done>,
+    pub(super) done: mpsc::UnboundedReceiver<Done>,
+    pub(super) observers: Vec<mpsc::UnboundedSender<(std::time::Instant, Progress)>>,
+    pub(super) _account: AccountLock,
 }
 
 impl Bridge {
-    /// Checks that chain, journal, channel and keys belong together, and takes the locks.
-    ///
-    /// # Errors
-    /// [`BridgeError`] with what does not fit.
-    pub async fn start(
-        config: BridgeConfig,
-        keys: BridgeKeys,
-        inbox: Inbox,
-        journal_path: &Path,
-        client: ChainClient,
-        place: ContractPlace,
-    ) -> Result<Self, BridgeError> {
-        let contract = place.contract;
-        let provider = client.provider();
-        let identity = ChainIdentity::read(provider, contract).await?;
-        for (url, other) in client.each() {
-            // An endpoint that is down now is compared by its blocks once it is back.
-            if let Err(error @ BridgeError::Identity(_)) = identity.check(&other).await {
-                return Err(BridgeError::Setup(format!("the endpoint {url} serves another chain: {error}")));
-            }
-        }
-        let requester = keys.requester.for_chain(identity.chain_id)?;
-        let signer = keys.signer.for_chain(identity.chain_id)?;
-        let account = AccountLock::take(identity.genesis_hash, requester.address())?;
-        let mut journal = Journal::open(journal_path)?;
-        identity.pin(&mut journal)?;
-        journal.atomically(|writes| writes.clear_meta(super::health::ENDED_KEY))?;
-        pin_account(&mut journal, requester.address())?;
-        let reader = ChainReader::new(client.clone(), place, config.chain.confirmations);
-        let (epoch, contract_approvers) = reader.epoch().await?;
-        check_registered(&epoch, contract, requester.address(), signer.address())?;
-        let used = agreed_nonce(&client, requester.address()).await?;
-        let mut submitter = Submitter::new(
-            requester,
-            SubmitterSettings {
-                chain_id: identity.chain_id,
-                contract,
-                ceiling_wei: config.fees.ceiling_wei(),
-                tip_wei: u128::from(config.fees.priority_fee_wei),
-                resubmit_interval_ms: i64::try_from(config.chain.resubmit_interval_s.saturating_mul(1000))
-                    .unwrap_or(i64::MAX),
-            },
-        );
-        // Higher than the journal's own where the account sent before, or the journal is an older copy.
-        submitter.raise_floor(used);
-        let head = reader.head().await?;
-        submitter.observe_block(head.base_fee_wei, head.gas_limit);
-        let mut planner = Planner::new(submitter, epoch, contract_approvers);
-        planner.recover(&journal.read())?;
-        let live = LiveStatus::create(&journal_path.with_file_name(super::live::FILE_NAME))?;
-        let (told, done) = mpsc::unbounded_channel();
-        let by_sender = told.clone();
-        let sender = Sender::start(client.clone(), move |sent| {
-            // The loop is gone only when the process ends; the journal knows what was sent.
-            let _ = by_sender.send(Done::Sent(sent));
-        });
-        let now = Instant::now();
-        Ok(Bridge {
-            answers: Answers::new(place.ledger, identity.chain_id, contract, signer),
-            config,
-            inbox,
-            journal,
-            client,
-            identity,
-            reader,
-            planner,
-            alarms: Alarms::default(),
-            sender,
-            chain: ChainSide {
-                head: Some(head),
-                used: Some(used),
-                hints: Vec::new(),
-                hints_at: None,
-                awaited: 0,
-                sync_at: now,
-                syncing: false,
-                deep: false,
-                soon: SOON,
-                balance_at: now,
-                noted_balance: None,
-                rebroadcast_at: now,
-                hold_until: None,
-                missing: std::collections::BTreeMap::new(),
-                current: false,
-            },
-            files: FileSide {
-                due: true,
-                scan_at: now,
-                reread_claimed: true,
-                unpublished: true,
-                empty: false,
-                until_empty: false,
-                trim: true,
-            },
-            needs: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            probing: false,
-            draining: false,
-            recovered: false,
-            shown_at: now,
-            backoff: Backoff::new(),
-            live,
-            state_dir: journal_path.parent().map(Path::to_owned).unwrap_or_default(),
-            snapshot: watch::channel(Snapshot::starting()).0,
-            told,
-            done,
-            observers: Vec::new(),
-            _account: account,
-        })
-    }
-
     pub fn identity(&self) -> &ChainIdentity {
         &self.identity
     }

@@ -8,12 +8,14 @@
 
 pub mod alarms;
 pub mod answers;
+mod applying;
 pub mod changes;
 pub mod circuit;
 pub mod config;
 pub mod endpoints;
 pub mod engine;
 pub mod fees;
+mod filing;
 pub mod gas;
 mod health;
 pub mod identity;
@@ -25,6 +27,9 @@ pub mod plan;
 pub mod planner;
 pub mod rpc;
 pub mod sender;
+mod sending;
+mod sides;
+mod start;
 mod step;
 pub mod submitter;
 pub mod sync;

@@ -10,30 +10,23 @@ use tokio::time::Instant;
 
 use super::BridgeError;
 use super::alarms::Alarm;
-use super::answers::{Answers, Need, Unwritten, refusal_key};
-use super::changes;
-use super::engine::{Bridge, PAST_MAX, Progress};
-use super::intake::{self, Rules, Taken};
-use super::journal::{ItemKind, JournalRequest, StoredResponse, Writes};
-use super::metrics::{self, TransactionOutcome};
+use super::answers::{Answers, Need};
+use super::applying::{apply, write_answers};
+use super::engine::{Bridge, Progress};
+use super::filing::take_files;
+use super::journal::ItemKind;
+use super::metrics::{self};
 use super::planner::Planner;
-use super::rpc::SendOutcome;
-use super::sender::{Outgoing, Sent};
 use super::submitter::{Planned, Unstuck};
-use super::sync::{ChainUpdate, HINTS_MAX, Hint};
-use crate::channel::{Claimed, Incoming, ResponseKind};
+use super::sync::ChainUpdate;
+use crate::channel::{Claimed, Incoming};
 use crate::crash;
-use crate::crypto::abi::ChainStatus;
-use crate::schema::{AuthRequest, AuthorizationId, LifecycleEvent, Refusal, RequestId, RequestState, Rule, Timestamp};
+use crate::schema::{AuthorizationId, Refusal, RequestId, RequestState, Timestamp};
 
 /// Transactions on the way at one time.
 pub const IN_FLIGHT_MAX: usize = 16;
 /// Answers written or published in one step.
-const ANSWERS_MAX: usize = 256;
-/// Consecutive looks that must find a nonce used by somebody else before that is believed.
-const MISSING_LOOKS: u32 = 3;
-/// How long nothing new goes out after a node certainly rejected a transaction.
-const REJECTED_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const ANSWERS_MAX: usize = 256;
 /// Seconds past an expiry after which an idle chain is made to mine a block that shows it: soon
 /// where blocks are mined on demand, late where they come by themselves.
 const IDLE_DEV_S: i64 = 2;
@@ -41,14 +34,14 @@ const IDLE_S: i64 = 60;
 
 /// What a step's transaction came to, to be done once it is durable.
 #[derive(Default)]
-struct Outcome {
-    files: Vec<Filed>,
-    planned: Vec<Planned>,
-    moved: Vec<(AuthorizationId, RequestId, RequestState)>,
-    needs: BTreeSet<Need>,
-    answered: usize,
+pub(super) struct Outcome {
+    pub files: Vec<Filed>,
+    pub planned: Vec<Planned>,
+    pub moved: Vec<(AuthorizationId, RequestId, RequestState)>,
+    pub needs: BTreeSet<Need>,
+    pub answered: usize,
     /// Some of what is planned takes the place of what is stuck, or fills a gap below it.
-    replaced: bool,
+    pub replaced: bool,
 }
 
 /// Which side of its being durable a transaction is on.
@@ -59,14 +52,14 @@ enum Moment {
 }
 
 /// A claimed file that a step takes.
-struct File {
-    claimed: Claimed,
+pub(super) struct File {
+    pub claimed: Claimed,
     /// It was claimed before this start, or before something failed.
-    again: bool,
+    pub again: bool,
 }
 
 /// What becomes of a claimed file after the transaction that took it.
-enum Filed {
+pub(super) enum Filed {
     Journalled(RequestId),
     Forget(Incoming),
     Rename(RequestId),
@@ -273,211 +266,6 @@ impl Bridge {
             && self.journal.read().requests_past(overdue_s, 1).is_ok_and(|past| !past.is_empty())
     }
 
-    /// Hands what is journalled to the sending task.
-    fn send_planned(&mut self, planned: &[Planned]) -> Result<(), BridgeError> {
-        if planned.is_empty() {
-            return Ok(());
-        }
-        let alone = planned.len() == 1 && self.journal.read().in_flight()? <= 1 + self.chain.hints.len();
-        self.chain.awaited += usize::from(alone);
-        for Planned { attempt, kind, items } in planned {
-            self.sender.send(Outgoing {
-                nonce: attempt.nonce,
-                tx_hash: attempt.tx_hash,
-                raw: attempt.raw.clone(),
-                kind: *kind,
-                alone,
-            });
-            tracing::info!(target: "guardrail::bridge", nonce = attempt.nonce, kind = kind.as_str(), items, tx = %attempt.tx_hash, "sending");
-        }
-        Ok(())
-    }
-
-    /// Sends the newest bytes of every unmined nonce, lowest first: they may never have left.
-    pub(super) fn send_open(&mut self) -> Result<(), BridgeError> {
-        for open in self.journal.read().open_nonces()? {
-            if let Some(last) = open.attempts.last() {
-                tracing::info!(target: "guardrail::bridge", nonce = open.nonce, tx = %last.tx_hash, "sending again");
-                let (nonce, tx_hash, raw, kind) = (open.nonce, last.tx_hash, last.raw.clone(), open.kind);
-                self.sender.send(Outgoing { nonce, tx_hash, raw, kind, alone: false });
-            }
-        }
-        let interval = std::time::Duration::from_secs(self.config.chain.resubmit_interval_s);
-        self.chain.rebroadcast_at = Instant::now() + interval;
-        Ok(())
-    }
-
-    pub(super) fn take_sent(&mut self, sent: Sent) -> Result<(), BridgeError> {
-        let now = Instant::now();
-        self.chain.awaited = self.chain.awaited.saturating_sub(usize::from(sent.alone));
-        match sent.outcome {
-            SendOutcome::Accepted if sent.receipt.is_some() => {}
-            SendOutcome::Accepted => self.chain.sync_at = self.chain.sync_at.min(now + super::engine::SOON),
-            SendOutcome::PossiblySent(answer) => {
-                tracing::warn!(target: "guardrail::bridge", nonce = sent.nonce, answer, "possibly sent");
-                self.chain.sync_at = self.chain.sync_at.min(now + super::engine::SOON);
-            }
-            SendOutcome::CertainlyRejected(reason) => self.rejected(sent.nonce, sent.kind, &reason)?,
-        }
-        let hint = sent.receipt.and_then(|receipt| Hint::of(sent.nonce, sent.kind, receipt));
-        if let Some(hint) = hint {
-            crash::point("receipt.before");
-            if hint.kind == ItemKind::Request && hint.succeeded() {
-                self.see_requested(sent.nonce)?;
-            }
-            // Requests wait for nothing but votes, and those do not wait for a confirmation.
-            let rests = hint.kind == ItemKind::Request && self.chain.hints.len() < HINTS_MAX;
-            self.chain.hints_at = Some(if rests { now + super::engine::REST } else { now });
-            self.chain.hints.push(hint);
-            crash::point("receipt.after");
-        }
-        Ok(())
-    }
-
-    fn see_requested(&mut self, nonce: u64) -> Result<(), BridgeError> {
-        let ids = self.journal.read().items(nonce)?;
-        if self.is_observed() {
-            for id in &ids {
-                if let Some(request) = self.journal.read().request_by_authorization(*id)? {
-                    self.tell(|| Progress::OnChain(request.request_id, RequestState::Pending));
-                }
-            }
-        }
-        // Where an event needs more blocks than its own, votes wait for those too.
-        if self.config.chain.confirmations <= 1 {
-            self.planner.see_requested(&ids);
-        }
-        Ok(())
-    }
-
-    /// A node looked at a transaction and will not have it. Only the highest nonce is freed; a
-    /// lower one keeps its place, and what would never be mined there becomes an empty transfer.
-    fn rejected(&mut self, nonce: u64, kind: ItemKind, reason: &str) -> Result<(), BridgeError> {
-        tracing::error!(target: "guardrail::bridge", nonce, reason, account = %self.requester(), "the endpoint rejects our transaction; nothing is dropped");
-        if reason.to_lowercase().contains("insufficient funds") {
-            self.alarms.raise(Alarm::LowBalance, reason);
-        }
-        if reason.to_lowercase().contains("oversized data") {
-            self.planner.submitter.keep_small();
-        }
-        self.chain.hold_until = Some(Instant::now() + REJECTED_PAUSE);
-        self.chain.balance_at = Instant::now();
-        let planner = &mut self.planner;
-        let replaced = self.journal.atomically(|writes| {
-            let open = writes.open_nonces()?;
-            let Some(rejected) = open.iter().find(|open| open.nonce == nonce) else { return Ok(None) };
-            // An earlier attempt may still be somewhere.
-            if rejected.attempts.len() > 1 {
-                return Ok(None);
-            }
-            planner.look_again(writes.held_among(nonce)?);
-            if writes.highest_nonce()? == Some(nonce) {
-                writes.free_nonce(nonce)?;
-                return Ok(None);
-            }
-            if reason.to_lowercase().contains("insufficient funds") || rejected.kind == ItemKind::Nothing {
-                return Ok(None);
-            }
-            planner.suspect(&writes.items(nonce)?);
-            planner.submitter.give_nonce_away(writes, rejected)
-        })?;
-        metrics::transaction(kind, TransactionOutcome::Rejected);
-        self.send_planned(replaced.as_slice())
-    }
-
-    /// Moves files as the journal now says; gives those that can be forgotten.
-    fn file(&mut self, files: &[File], filed: Vec<Filed>) -> Result<Vec<Incoming>, BridgeError> {
-        let mut done = Vec::new();
-        for (File { claimed, .. }, filed) in files.iter().zip(filed) {
-            match filed {
-                Filed::Journalled(id) => {
-                    tracing::info!(target: "guardrail::bridge", request = %id, file = claimed.incoming.file_name(), "journalled");
-                    match claimed.incoming {
-                        Incoming::Slot { .. } => {
-                            self.inbox.rename_slot_claim(claimed, &id)?;
-                        }
-                        // The journal has it, and a denial by the same approver would have the same name.
-                        Incoming::Vote { .. } => done.push(claimed.incoming.clone()),
-                        Incoming::Request(_) => {
-                            metrics::request_journalled();
-                            self.tell(|| Progress::Journalled(id));
-                        }
-                        Incoming::Consume { .. } | Incoming::Outcome(_) => {}
-                    }
-                }
-                Filed::Forget(incoming) => done.push(incoming),
-                Filed::Rename(id) => {
-                    self.inbox.rename_slot_claim(claimed, &id)?;
-                }
-                Filed::Quarantine(refusal) => {
-                    metrics::refused(refusal.rule);
-                    self.inbox.channel().quarantine(&claimed.path, &refusal)?;
-                    self.files.trim = true;
-                }
-                Filed::Keep => {}
-            }
-        }
-        if std::mem::take(&mut self.files.trim)
-            && let Err(error) = self.inbox.channel().trim_quarantine()
-        {
-            tracing::error!(target: "guardrail::bridge", %error, "the quarantine cannot be kept short");
-        }
-        Ok(done)
-    }
-
-    /// Forgets claimed files whose work is done.
-    fn finish(&self, done: &[Incoming]) -> Result<(), BridgeError> {
-        if !done.is_empty() {
-            crash::point("finish.before");
-            self.inbox.finish_all(done)?;
-            crash::point("finish.after");
-        }
-        Ok(())
-    }
-
-    /// Publishes journalled responses, and forgets the files whose work is done by that.
-    fn publish(&mut self) -> Result<(), BridgeError> {
-        let waiting = self.journal.read().unpublished(ANSWERS_MAX)?;
-        let mut published = Vec::new();
-        let mut held = false;
-        let mut trouble = None;
-        for response in waiting.iter() {
-            let kind = kind_of(&response.name, &response.request_id);
-            let visible = if response.slot {
-                self.inbox.publish_slot_response(&response.bytes)
-            } else {
-                self.inbox.publish_response(&response.request_id, kind, &response.bytes).map(|()| true)
-            };
-            match visible {
-                Ok(true) => published.push((response, kind)),
-                // Whoever holds the slot's lock holds up the slot alone.
-                Ok(false) => held = true,
-                Err(error) => {
-                    trouble = Some(BridgeError::from(error));
-                    break;
-                }
-            }
-        }
-        self.files.unpublished = held || trouble.is_some() || waiting.len() == ANSWERS_MAX;
-        if !published.is_empty() {
-            crash::point("publish.after");
-            crash::point("journal.published.before");
-            self.journal.atomically(|writes| {
-                published.iter().try_for_each(|(response, _)| writes.set_published(&response.name, true))
-            })?;
-            crash::point("journal.published.after");
-            let mut done = Vec::with_capacity(published.len());
-            for (response, kind) in published {
-                tracing::info!(target: "guardrail::bridge", request = %response.request_id, response = response.name, "published");
-                metrics::response_published(kind);
-                self.tell(|| Progress::Published(response.name.clone()));
-                done.push(finished_by(&response.request_id, kind));
-            }
-            self.finish(&done)?;
-        }
-        trouble.map_or(Ok(()), Err)
-    }
-
     /// Nothing is on its way, and all that is decided is answered.
     pub(super) fn is_finished(&self, in_flight: usize) -> Result<bool, BridgeError> {
         let reads = self.journal.read();
@@ -495,223 +283,5 @@ impl Bridge {
             && self.planner.probes(&reads)?.is_empty()
             && reads.requests_free(RequestState::Received, 1)?.is_empty()
             && self.is_finished(reads.in_flight()?)?)
-    }
-}
-
-/// Applies what was read of the chain.
-fn apply(
-    writes: &Writes<'_>,
-    planner: &mut Planner,
-    chain: &mut super::engine::ChainSide,
-    alarms: &super::alarms::Alarms,
-    update: ChainUpdate,
-    outcome: &mut Outcome,
-) -> Result<(), BridgeError> {
-    if let Some(ancestor) = update.rewind {
-        tracing::warn!(target: "guardrail::bridge", block = ancestor.number, "the chain rolled back to this block");
-        changes::rewind(writes, ancestor.number)?;
-        planner.recover(writes)?;
-    }
-    let applied = changes::apply(writes, &update.logs)?;
-    planner.look_again(applied.voted.iter().copied());
-    planner.send_alone(applied.skipped.iter().copied());
-    for mined in &update.mined {
-        crash::point("receipt.before");
-        writes.set_mined(mined.nonce, mined.tx_hash, mined.block)?;
-        planner.look_again(writes.held_among(mined.nonce)?);
-        let kind = writes.kind_of(mined.nonce)?.unwrap_or(ItemKind::Nothing);
-        if mined.succeeded {
-            metrics::transaction(kind, TransactionOutcome::Mined);
-        } else {
-            tracing::warn!(target: "guardrail::bridge", nonce = mined.nonce, tx = %mined.tx_hash, "the transaction reverted");
-            metrics::transaction(kind, TransactionOutcome::Reverted);
-            planner.suspect(&writes.items(mined.nonce)?);
-        }
-        crash::point("receipt.after");
-    }
-    lose_nonces(writes, planner, chain, alarms, &update)?;
-    if let Some((epoch, contracts)) = update.epoch {
-        planner.change_epoch(writes, epoch, contracts)?;
-    }
-    expire(writes, &update.statuses, outcome)?;
-    if writes.blocks(1)?.first() != Some(&update.cursor) {
-        writes.advance_cursor(update.cursor)?;
-    }
-    outcome.moved.extend(applied.moved);
-    Ok(())
-}
-
-/// Nonces that somebody else used: believed when it is seen again and again.
-fn lose_nonces(
-    writes: &Writes<'_>,
-    planner: &mut Planner,
-    chain: &mut super::engine::ChainSide,
-    alarms: &super::alarms::Alarms,
-    update: &ChainUpdate,
-) -> Result<(), BridgeError> {
-    chain.missing.retain(|nonce, _| update.missing.contains(nonce));
-    for nonce in &update.missing {
-        let looks = chain.missing.entry(*nonce).or_insert(0);
-        *looks += 1;
-        if *looks >= MISSING_LOOKS {
-            let what = format!("nonce {nonce} was used by a transaction that this journal does not hold");
-            alarms.raise(Alarm::NonceConflict, what);
-            planner.look_again(writes.held_among(*nonce)?);
-            let kind = writes.kind_of(*nonce)?.unwrap_or(ItemKind::Nothing);
-            writes.set_lost(*nonce)?;
-            metrics::transaction(kind, TransactionOutcome::Displaced);
-            if let Some(used) = update.used {
-                planner.submitter.raise_floor(used);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Requests whose time has passed: a confirmed block shows them unsettled.
-fn expire(
-    writes: &Writes<'_>,
-    statuses: &[(AuthorizationId, ChainStatus)],
-    outcome: &mut Outcome,
-) -> Result<(), BridgeError> {
-    for (id, status) in statuses.iter().take(PAST_MAX) {
-        let Some(request) = writes.request_by_authorization(*id)? else { continue };
-        let event = match (request.state, status) {
-            (RequestState::Pending | RequestState::Approved, ChainStatus::Expired) => LifecycleEvent::ExpiryPassed,
-            // It never got there, and a transaction that still does will revert.
-            (RequestState::Received, ChainStatus::None) => LifecycleEvent::Refused,
-            _ => continue,
-        };
-        let next = request.state.next(event)?;
-        tracing::info!(target: "guardrail::bridge", %id, state = %next, "time has passed");
-        if event == LifecycleEvent::Refused {
-            writes.set_meta(&refusal_key(*id), "it could not be recorded on chain before it expired")?;
-        }
-        writes.set_state(*id, next)?;
-        outcome.moved.push((*id, request.request_id, next));
-    }
-    Ok(())
-}
-
-fn take_files(
-    writes: &Writes<'_>,
-    planner: &mut Planner,
-    answers: &Answers,
-    config: &super::BridgeConfig,
-    files: &[File],
-    outcome: &mut Outcome,
-) -> Result<(), BridgeError> {
-    for File { claimed, again } in files {
-        let taken = {
-            let rules = Rules {
-                config,
-                domain: answers.domain(),
-                requester: planner.submitter.account(),
-                epoch: &planner.epoch,
-                contract_approvers: &planner.contract_approvers,
-                now: Timestamp::now(),
-            };
-            intake::take(writes, &rules, claimed)?
-        };
-        let filed = match taken {
-            Taken::Journalled(id) => {
-                if let Incoming::Vote { id, .. } = claimed.incoming {
-                    planner.look_again([id]);
-                }
-                Filed::Journalled(id)
-            }
-            // After a restart a claimed file that the journal knows is no replay but work in hand.
-            Taken::Known { republish } if *again => known_again(writes, claimed, republish)?,
-            Taken::Known { republish } => {
-                if let Some(name) = republish {
-                    writes.set_published(&name, false)?;
-                    outcome.answered += 1;
-                }
-                Filed::Quarantine(Refusal::new(Rule::Replay, "it was seen before"))
-            }
-            Taken::Refused { refusal, answer } => {
-                if let Some(answer) = answer {
-                    writes.insert_response(&answers.refusal(&answer, &refusal)?)?;
-                    outcome.answered += 1;
-                }
-                Filed::Quarantine(refusal)
-            }
-        };
-        outcome.files.push(filed);
-    }
-    Ok(())
-}
-
-/// A claimed file from before the start: kept while there is work for it, forgotten when the
-/// crash came just before that.
-fn known_again(writes: &Writes<'_>, claimed: &Claimed, republish: Option<String>) -> Result<Filed, BridgeError> {
-    let over = match republish {
-        Some(name) => writes.response(&name)?.is_some(),
-        None => true,
-    };
-    if over {
-        return Ok(Filed::Forget(claimed.incoming.clone()));
-    }
-    if let (Incoming::Slot { .. }, Ok(bytes)) = (&claimed.incoming, &claimed.content) {
-        return Ok(Filed::Rename(AuthRequest::parse(bytes)?.request_id.clone()));
-    }
-    Ok(Filed::Keep)
-}
-
-/// Writes what can be answered; what lacks something of the chain says what.
-fn write_answers(writes: &Writes<'_>, answers: &Answers, outcome: &mut Outcome) -> Result<(), BridgeError> {
-    let mut keep = |written: Result<StoredResponse, Unwritten>| match written {
-        Ok(response) => {
-            writes.insert_response(&response)?;
-            outcome.answered += 1;
-            Ok(true)
-        }
-        Err(Unwritten::Needs(need)) => {
-            outcome.needs.insert(need);
-            Ok(false)
-        }
-        Err(Unwritten::Failed(error)) => Err(error),
-    };
-    for request in writes.unanswered(ANSWERS_MAX)? {
-        if keep(answers.decision(writes, &request))? {
-            writes.set_answered(request.authorization_id, true)?;
-        }
-    }
-    for (request_id, claim) in writes.consumes_waiting(ANSWERS_MAX)? {
-        let Some(request) = writes.request(&request_id)? else { continue };
-        if has_consumption_answer(&request) && keep(answers.consumption(writes, &request, claim))? {
-            writes.close_consume(&request_id, claim)?;
-        }
-    }
-    for (request_id, ..) in writes.outcomes_waiting(ANSWERS_MAX)? {
-        let Some(request) = writes.request(&request_id)? else { continue };
-        if request.state == RequestState::Recorded && keep(answers.record(writes, &request))? {
-            writes.close_outcome(&request_id)?;
-        }
-    }
-    Ok(())
-}
-
-fn has_consumption_answer(request: &JournalRequest) -> bool {
-    request.state == RequestState::Consumed || !request.state.is_open()
-}
-
-fn kind_of(name: &str, id: &RequestId) -> ResponseKind {
-    if name == ResponseKind::Recorded.file_name(id) {
-        return ResponseKind::Recorded;
-    }
-    let claim = name
-        .strip_suffix(".consumed.json")
-        .and_then(|stem| stem.split_once('.'))
-        .and_then(|(_, claim)| claim.parse().ok());
-    claim.map_or(ResponseKind::Decision, ResponseKind::Consumed)
-}
-
-/// The file whose work is done once a response is published.
-fn finished_by(id: &RequestId, kind: ResponseKind) -> Incoming {
-    match kind {
-        ResponseKind::Decision => Incoming::Request(id.clone()),
-        ResponseKind::Consumed(claim) => Incoming::Consume { request_id: id.clone(), claim },
-        ResponseKind::Recorded => Incoming::Outcome(id.clone()),
     }
 }

@@ -218,7 +218,9 @@ impl ChainReader {
         let confirmed = if confirmed_number == head.number { head } else { self.known_block(confirmed_number).await? };
         if let Some((logs, cursor)) = self.few_blocks(question, confirmed).await? {
             self.agree(confirmed.number, confirmed.hash).await?;
-            return self.complete(question, Found { head, confirmed, rewind: None, logs, cursor, proofs: Vec::new() }).await;
+            return self
+                .complete(question, Found { head, confirmed, rewind: None, logs, cursor, proofs: Vec::new() })
+                .await;
         }
         let (start, rewind) = self.common_block(question, head).await?;
         // Without a block in common nothing else says that it is the journal's chain.

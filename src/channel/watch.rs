@@ -61,8 +61,5 @@ impl Watch {
 /// Reading a directory is no change of it, and waking on that would never end; what leaves it is
 /// what was taken.
 fn may_bring_a_file(kind: EventKind) -> bool {
-    !matches!(
-        kind,
-        EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
-    )
+    !matches!(kind, EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)))
 }
