@@ -16,6 +16,7 @@ mod node;
 mod out;
 mod pending;
 mod requests;
+mod risk;
 mod run;
 mod screen;
 mod transact;
@@ -55,6 +56,7 @@ enum Command {
     Audit(audit::Args),
     Anchors(anchors::Args),
     Contract(contract::Args),
+    Risk(risk::Args),
     Checkpoints(run::CheckpointsArgs),
     Graph(run::GraphArgs),
 }
@@ -107,6 +109,7 @@ async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
         Command::Audit(args) => audit::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
         Command::Contract(args) => contract::run(globals, args).await,
+        Command::Risk(args) => risk::run(globals, args),
         Command::Checkpoints(args) => run::checkpoints(globals, args),
         Command::Graph(args) => run::graph(args),
     }

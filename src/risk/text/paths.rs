@@ -1,0 +1,251 @@
+//! What a path stands for, from its words alone; nothing is looked up.
+
+/// What is known of one path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathClass {
+    /// `/`, a home directory, or a directory right below the root, whole.
+    pub root: bool,
+    /// The workspace itself, whole.
+    pub workspace_root: bool,
+    /// Part of the operating system.
+    pub system: bool,
+    /// Neither in the workspace nor in a directory for temporary files.
+    pub outside: bool,
+    /// Made by a build, a test or a cache, or temporary: it can be made again.
+    pub disposable: bool,
+    /// Holds credentials.
+    pub secret: bool,
+    /// A disk or memory.
+    pub device: bool,
+    /// Runs by itself later: start-up files, schedules, hooks, authorized keys.
+    pub autorun: bool,
+    /// Says how software is built, tested, deployed or hosted.
+    pub pipeline: bool,
+    /// Changes the shape of a database.
+    pub migration: bool,
+    /// The repository's own storage.
+    pub git_dir: bool,
+}
+
+const SYSTEM: [&str; 18] = [
+    "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/var", "/root", "/opt",
+    "/srv", "/system", "/library", "/applications", "c:/windows",
+];
+
+const DISPOSABLE: [&str; 82] = [
+    "node_modules", "bower_components", "target", "dist", "build", "_build", "out", "output", "obj", "tmp", "temp",
+    "cache", ".cache", "caches", "__pycache__", ".venv", "venv", "virtualenv", ".virtualenv", ".tox", ".nox", ".eggs",
+    ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", "coverage", ".coverage",
+    "htmlcov", ".nyc_output", "lcov.info", ".next", ".nuxt", ".svelte-kit", ".angular", ".turbo", ".parcel-cache",
+    ".vite", ".expo", ".gradle", "deriveddata", "pods", ".dart_tool", "elm-stuff", "cmakefiles", "cmakecache.txt",
+    "test-results", "test_results", "test-output", "test_output", "test-reports", "playwright-report", "reports", "allure-results", "junit.xml",
+    "cdk.out", ".serverless", ".webpack", ".terraform", "storybook-static", ".docusaurus", "_site", ".jekyll-cache",
+    "site-packages", "wheelhouse", "wheels", "artifacts", "generated", "scratch", "debug", "release", ".sass-cache",
+    ".eslintcache", ".stylelintcache", ".ds_store", "zig-cache", "zig-out", ".bloop", ".metals", "nohup.out", "a.out",
+];
+
+const DISPOSABLE_ENDS: [&str; 26] = [
+    ".log", ".pyc", ".pyo", ".o", ".obj", ".class", ".tmp", ".temp", ".bak", ".swp", ".orig", ".rej", "~", ".egg-info",
+    ".gcda", ".gcno", ".profraw", ".whl", ".tgz", ".coverage", "-build", "_build", "-cache", "_cache", ".cache",
+    ".tsbuildinfo",
+];
+
+const DISPOSABLE_STARTS: [&str; 8] =
+    ["cmake-build-", "build-", "build_", "tmp-", "tmp_", "tmp.", "npm-debug.log", ".coverage."];
+
+impl PathClass {
+    /// Reads a path that is meant from `cwd`, itself relative to the workspace or absolute.
+    pub fn of(text: &str, cwd: &str) -> PathClass {
+        let lower = joined(text, cwd).to_lowercase();
+        let path = normalised(&lower);
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != "~").collect();
+        let last = parts.last().copied().unwrap_or_default();
+        let absolute = path.starts_with('/') || path.starts_with('~') || drive(&path);
+        let temporary = (["/tmp/", "/var/tmp/", "/private/tmp/", "/dev/shm/", "/var/folders/"])
+            .iter()
+            .any(|prefix| path.starts_with(prefix));
+        let whole = |part: &str| part.chars().all(|c| matches!(c, '*' | '.' | '?'));
+        let named: Vec<&str> = parts.iter().copied().filter(|part| !whole(part)).collect();
+        let tilde = path.starts_with('~');
+        let root = absolute
+            && !temporary
+            && (named.is_empty() || (!tilde && named.len() == 1 && parts.len() <= 2 && !path.starts_with("/tmp")) || (named.len() == 2 && named[0] == "home") || (drive(&path) && named.len() <= 1))
+            || path.starts_with("..") && named.is_empty();
+        let device = path.starts_with("/dev/") && is_device(&path["/dev/".len()..]);
+        let system = !temporary
+            && !harmless_device(&path)
+            && SYSTEM.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}/")));
+        let test_like = parts.iter().any(|part| {
+            part.split(|c: char| !c.is_alphanumeric()).any(|word| {
+                matches!(word, "test" | "tests" | "fixture" | "fixtures" | "example" | "examples" | "sample" | "mock" | "mocks" | "dummy" | "template" | "templates" | "testdata" | "spec" | "snakeoil")
+            })
+        });
+        let throwaway = parts.iter().any(|part| disposable_name(part));
+        PathClass {
+            root,
+            workspace_root: !absolute && !path.starts_with("..") && named.is_empty() && !text.is_empty(),
+            system,
+            outside: !temporary && !harmless_device(&path) && (absolute || path.starts_with("..")),
+            disposable: temporary || (throwaway && !system && !root),
+            secret: secret(&path, &parts, last) && !test_like,
+            device,
+            autorun: autorun(&path, &parts, last),
+            pipeline: pipeline(&path, &parts, last),
+            migration: parts.iter().any(|part| matches!(*part, "migrations" | "migration" | "alembic" | "flyway" | "liquibase" | "changelogs") || *part == "migrate"),
+            git_dir: parts.contains(&".git"),
+        }
+    }
+}
+
+fn joined(text: &str, cwd: &str) -> String {
+    let text = text.trim().replace('\\', "/");
+    let absolute = text.starts_with('/') || text.starts_with('~') || text.starts_with('$') || drive(&text);
+    if cwd.is_empty() || absolute { text } else { format!("{cwd}/{text}") }
+}
+
+fn drive(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && bytes.get(2).is_none_or(|c| *c == b'/')
+}
+
+/// Takes out `.`, doubled slashes and what `..` undoes.
+fn normalised(path: &str) -> String {
+    let lead = if path.starts_with('/') { "/" } else { "" };
+    let mut kept: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => match kept.last() {
+                Some(last) if *last != ".." && *last != "~" => {
+                    kept.pop();
+                }
+                Some(_) | None if lead.is_empty() => kept.push(".."),
+                Some(_) | None => {}
+            },
+            part => kept.push(part),
+        }
+    }
+    format!("{lead}{}", kept.join("/"))
+}
+
+fn is_device(name: &str) -> bool {
+    ["sd", "hd", "vd", "xvd", "nvme", "disk", "rdisk", "mmcblk", "md", "mapper/", "dm-", "mem", "kmem", "port", "loop", "vg"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+fn harmless_device(path: &str) -> bool {
+    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/stdin" | "/dev/tty" | "/dev/zero" | "/dev/urandom" | "/dev/random" | "/dev/full")
+        || path.starts_with("/dev/fd/") || path.starts_with("/dev/pts/")
+}
+
+fn disposable_name(name: &str) -> bool {
+    let name = name.trim_end_matches('*');
+    DISPOSABLE.contains(&name)
+        || DISPOSABLE_ENDS.iter().any(|end| name.len() > end.len() && name.ends_with(end))
+        || DISPOSABLE_STARTS.iter().any(|start| name.starts_with(start))
+        || name.strip_prefix('*').is_some_and(|end| DISPOSABLE_ENDS.contains(&end))
+        || name.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "tmp" | "temp" | "cache" | "caches" | "pycache"))
+}
+
+fn secret(path: &str, parts: &[&str], last: &str) -> bool {
+    let public = last.ends_with(".pub") || [".example", ".sample", ".dist", ".template", ".tmpl", ".test", ".md"].iter().any(|end| last.ends_with(end));
+    if public {
+        return false;
+    }
+    let has = |name: &str| parts.contains(&name);
+    last == ".env"
+        || last.starts_with(".env.")
+        || last.ends_with(".env") && last.len() > 4 && !has("bin")
+        || last == ".envrc"
+        || [".pem", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfstate", ".asc"].iter().any(|end| last.ends_with(end))
+        || (last.ends_with(".key") && last != ".key")
+        || last.starts_with("id_rsa") || last.starts_with("id_dsa") || last.starts_with("id_ecdsa") || last.starts_with("id_ed25519")
+        || (has(".ssh") && !matches!(last, "known_hosts" | "config" | "authorized_keys"))
+        || has(".gnupg") || has(".aws") && last != "config" || has(".azure") || path.contains(".config/gcloud") || has(".kube") && !has("cache")
+        || path.contains(".docker/config.json") || path.contains("/run/secrets") || path.contains("etc/ssl/private")
+        || path.contains(".config/gh/hosts") || path.contains("keychain")
+        || matches!(last, ".netrc" | "_netrc" | ".pgpass" | ".my.cnf" | ".git-credentials" | ".npmrc" | ".pypirc" | ".htpasswd" | ".vault-token" | "kubeconfig" | "master.key" | "wallet.dat" | "shadow" | "gshadow" | "sudoers" | ".bash_history" | ".zsh_history" | ".psql_history" | ".mysql_history" | ".python_history" | "login data" | "cookies.sqlite" | "logins.json" | "key4.db" | "credentials.db" | "environ" | "ntds.dit" | "sam")
+        || path.contains("etc/sudoers.d") || path.contains("etc/shadow")
+        || {
+            let stem = last.split('.').next().unwrap_or_default().trim_start_matches('.');
+            let data = !last.contains('.') || [".json", ".yaml", ".yml", ".toml", ".ini", ".txt", ".csv", ".xml", ".enc", ".env", ".cfg", ".conf", ".properties", ".gpg"].iter().any(|end| last.ends_with(end));
+            let word = |stem: &str| stem.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "secret" | "secrets" | "credential" | "credentials" | "passwd" | "passwords" | "password" | "privatekey" | "kubeconfig"));
+            data && !stem.is_empty() && last.contains('.') && (word(stem) || stem.contains("service-account") || stem.contains("service_account") || stem.contains("serviceaccount") || stem.contains("private_key") || stem.contains("private-key"))
+                || matches!(last, "credentials" | "secrets") && has(".cargo")
+        }
+}
+
+fn autorun(path: &str, parts: &[&str], last: &str) -> bool {
+    matches!(last, "authorized_keys" | ".bashrc" | ".bash_profile" | ".profile" | ".zshrc" | ".zprofile" | ".zshenv" | ".bash_login" | ".bash_logout" | "crontab" | "rc.local" | "ld.so.preload" | ".xinitrc")
+        || path.contains("etc/cron") || path.contains("/cron.d/") || path.contains("spool/cron")
+        || path.contains("etc/systemd") || path.contains("systemd/system/") || path.contains("systemd/user/")
+        || path.contains("etc/init.d") || path.contains("etc/profile") || path.contains("launchagents/") || path.contains("launchdaemons/")
+        || path.contains("etc/pam.d") || path.contains("etc/ssh/") || matches!(path, "/etc/passwd" | "/etc/group" | "/etc/hosts" | "/etc/resolv.conf" | "/etc/sudoers" | "/etc/fstab")
+        || path.contains("etc/sudoers") || path.contains(".config/autostart") || path.contains(".git/hooks/")
+        || (parts.contains(&".git") && last == "config")
+        || (parts.first() == Some(&".husky") && parts.len() > 1)
+}
+
+fn pipeline(path: &str, parts: &[&str], last: &str) -> bool {
+    let has = |name: &str| parts.contains(&name);
+    let yaml = last.ends_with(".yml") || last.ends_with(".yaml") || last.ends_with(".json") || last.ends_with(".tpl") || last.ends_with(".jsonnet");
+    let docs = last.ends_with(".md") || last.ends_with(".rst") || last.ends_with(".txt");
+    !docs
+        && ((has(".github") && (has("workflows") || has("actions") || last == "dependabot.yml" || last == "codeowners"))
+            || has(".circleci") || has(".buildkite") || has(".woodpecker") || has(".tekton") || has(".argo") || has(".gitlab") && yaml
+            || last.starts_with(".gitlab-ci") || last.starts_with("jenkinsfile") || last.ends_with(".jenkinsfile")
+            || matches!(last, "azure-pipelines.yml" | ".travis.yml" | ".drone.yml" | "appveyor.yml" | "buildspec.yml" | "bitbucket-pipelines.yml" | "cloudbuild.yaml" | "cloudbuild.yml" | "codeowners" | "procfile" | "fly.toml" | "vercel.json" | "netlify.toml" | "serverless.yml" | "app.yaml" | "skaffold.yaml" | "pulumi.yaml" | "helmfile.yaml" | "chart.yaml" | "kustomization.yaml" | "samconfig.toml" | "render.yaml" | "terragrunt.hcl" | "capfile" | "fabfile.py" | "vault.hcl" | "nginx.conf" | "haproxy.cfg" | ".goreleaser.yml" | ".goreleaser.yaml" | "wrangler.toml" | "firebase.json" | "cdk.json" | "playbook.yml" | "site.yml")
+            || [".tf", ".tfvars", ".tf.json", ".bicep", ".nomad"].iter().any(|end| last.ends_with(end))
+            || (yaml && (["k8s", "kubernetes", "kube", "helm", "charts", "manifests", "ansible", "argocd", "argo", "flux", "deploy", "deployment", "deployments", "infra", "infrastructure", "cloudformation", "overlays"].iter().any(|dir| parts[..parts.len().saturating_sub(1)].contains(dir))))
+            || (yaml && ["deployment", "ingress", "statefulset", "daemonset", "cronjob", "clusterrole", "rolebinding", "networkpolicy", "values-prod", "values.prod", "values-production", "service-account"].iter().any(|stem| last.starts_with(stem)))
+            || (yaml && last.contains("compose") && last.contains("prod"))
+            || has("terraform") && !last.ends_with(".lock.hcl") && last.ends_with(".hcl")
+            || path.contains("infra/") && last.ends_with(".ts") && has("cdk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> PathClass {
+        PathClass::of(text, "")
+    }
+
+    #[test]
+    fn a_path_is_what_its_words_say() {
+        for path in ["/", "/*", "~", "~/", "$HOME/..", "/home", "/home/bob", "/etc", "/./", "//", "..", "../..", "c:\\", "/usr/../"] {
+            assert!(of(path).root || path.starts_with('$'), "{path}: {:?}", of(path));
+        }
+        for path in [".", "./", "*", "./*", ".*"] {
+            assert!(of(path).workspace_root && !of(path).outside, "{path}");
+        }
+        for path in ["node_modules", "./target/", "a/b/__pycache__", "/tmp/x", "build/*", "*.pyc", "/home/me/app/node_modules", "x/dist"] {
+            assert!(of(path).disposable && !of(path).root, "{path}: {:?}", of(path));
+        }
+        for path in ["/etc/passwd", "/usr/lib/node_modules", "/var/lib/postgresql", "/boot/vmlinuz", "/tmp/../etc/x"] {
+            assert!(of(path).system && of(path).outside && !of(path).disposable, "{path}");
+        }
+        assert!(PathClass::of("*", "build").disposable && PathClass::of("*", "/etc").system);
+        assert!(of("/dev/sda").device && of("/dev/nvme0n1").device && !of("/dev/null").device && !of("/dev/null").system);
+    }
+
+    #[test]
+    fn credentials_and_what_runs_by_itself() {
+        for path in [".env", ".env.production", "~/.ssh/id_rsa", "config/secrets.yml", "server.key", "~/.aws/credentials", "/etc/shadow", "~/.kube/config", "credentials.json", "terraform.tfstate"] {
+            assert!(of(path).secret, "{path}");
+        }
+        for path in [".env.example", "id_rsa.pub", "src/secrets.py", "tests/fixtures/server.key", "~/.ssh/known_hosts", "keys.rs", "src/env.ts"] {
+            assert!(!of(path).secret, "{path}");
+        }
+        for path in ["~/.bashrc", "~/.ssh/authorized_keys", "/etc/cron.d/x", ".git/hooks/pre-commit"] {
+            assert!(of(path).autorun, "{path}");
+        }
+        for path in [".github/workflows/ci.yml", "main.tf", "k8s/deployment.yaml", "Jenkinsfile"] {
+            assert!(of(path).pipeline, "{path}");
+        }
+        for path in ["src/deploy.py", "docs/terraform.md", "Dockerfile", "README.md", "config/app.yaml", ".github/PULL_REQUEST_TEMPLATE.md"] {
+            assert!(!of(path).pipeline, "{path}");
+        }
+    }
+}
