@@ -4,6 +4,7 @@ mod baseline;
 mod bridge;
 mod fixture;
 mod harness;
+mod risk;
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use guardrail::telemetry;
 
 use crate::harness::Area;
 
-const AREAS: &[Area] = &[bridge::AREA];
+const AREAS: &[Area] = &[bridge::AREA, risk::AREA];
 
 fn main() -> Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();

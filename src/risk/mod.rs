@@ -25,3 +25,7 @@ pub use model::{Model, ModelShare};
 pub use policy::{AppliedModifier, RiskAssessment, RiskInput, RiskPolicy, RiskRoute, base_range};
 pub use shipped::command_rules;
 pub use text::persuasion;
+
+#[cfg(test)]
+#[path = "properties_tests.rs"]
+mod properties;

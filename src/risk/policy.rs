@@ -224,8 +224,7 @@ impl RiskPolicy {
             // An unknown tool is certain already.
             return ModelShare::default();
         }
-        // Words about the action are none of the model's business: only what is done.
-        let signals: Vec<&str> = modifiers.iter().map(|m| m.name.as_str()).filter(|name| !name.starts_with("reasoning") && !["persuasion", "off_hours"].contains(name)).collect();
+        let signals = telling(modifiers);
         let (probability, top_features) = model.action(input.tool_name.as_str(), &signals, input.parameters);
         let share = i32::from(probability.bps()) - sum_bps;
         ModelShare { probability, share: RiskScore::from_bps_capped(u32::try_from(share).unwrap_or(0)), top_features }
@@ -325,6 +324,13 @@ impl RiskPolicy {
             RiskRoute::RequireAuthorization
         }
     }
+}
+
+/// The modifiers that the model hears of: what is done, not what is said of it nor when.
+pub(super) fn telling(modifiers: &[AppliedModifier]) -> Vec<&str> {
+    let names = modifiers.iter().map(|modifier| modifier.name.as_str());
+    let silent = ["persuasion", "off_hours", "bounds", "model", "first_use", "write_burst", "untrusted_content"];
+    names.filter(|name| !name.starts_with("reasoning") && !silent.contains(name)).collect()
 }
 
 #[cfg(test)]

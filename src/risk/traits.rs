@@ -68,7 +68,9 @@ pub(super) fn find(
     let is_production = |text: &str| config.production.environments.iter().any(|name| same(name, text));
     let is_secret = |text: &str| {
         let text = text.to_lowercase();
-        config.secrets_path.contains.iter().any(|part| text.contains(&part.to_lowercase()))
+        // An example holds no credentials; protected_files makes the same exception.
+        let example = [".example", ".sample", ".template", ".dist"].iter().any(|end| text.ends_with(end));
+        !example && config.secrets_path.contains.iter().any(|part| text.contains(&part.to_lowercase()))
     };
     let destructive = |text: &str| {
         let words = text.split(|c: char| !c.is_alphanumeric());

@@ -161,7 +161,7 @@ fn flag_matches(args: &[Arg], at: usize, text: &str, wanted: &str) -> bool {
     }
     let (flag, value) = text.split_once('=').unwrap_or((text, ""));
     if flag == wanted {
-        return !matches!(value, "false" | "no" | "none" | "0");
+        return !matches!(value, "false" | "no" | "none" | "off");
     }
     // Terraform, find and Java take one dash or two.
     if wanted.len() > 2 && !wanted.starts_with("--") {

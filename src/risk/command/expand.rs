@@ -33,7 +33,7 @@ impl Variables {
             "HOME" => Some("~"),
             "PWD" => Some("."),
             "TMPDIR" => Some("/tmp"),
-            "IFS" => Some(" "),
+            "IFS" if !self.known.contains_key("IFS") => Some(" "),
             _ => self.known.get(name).map(String::as_str),
         }
     }
@@ -119,8 +119,10 @@ impl Builder<'_> {
         if quoted {
             return self.push(value, true);
         }
-        let mut parts = value.split_whitespace().peekable();
-        if value.starts_with(char::is_whitespace) {
+        let separators = self.variables.known.get("IFS").map_or(" \t\n", String::as_str);
+        let separates = |c: char| separators.contains(c);
+        let mut parts = value.split(separates).filter(|part| !part.is_empty()).peekable();
+        if value.starts_with(separates) {
             self.close();
         }
         while let Some(part) = parts.next() {
@@ -129,7 +131,7 @@ impl Builder<'_> {
                 self.close();
             }
         }
-        if value.ends_with(char::is_whitespace) {
+        if value.ends_with(separates) {
             self.close();
         }
     }

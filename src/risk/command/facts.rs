@@ -90,6 +90,8 @@ facts! {
     InNetwork = "in_network",
     /// Reads what was decoded.
     InDecoded = "in_decoded",
+    /// A word is made of what came from the network, or was decoded.
+    GivenForeign = "given_foreign",
     /// Reads credentials.
     InSecret = "in_secret",
     /// Reads a dump of data.

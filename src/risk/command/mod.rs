@@ -119,6 +119,11 @@ impl CommandScorer {
         Followed { invocations, lost }
     }
 
+    /// What the rules say of one program.
+    pub fn risk_of(&self, invocation: &Invocation) -> RiskScore {
+        self.rules.hits(invocation).map(|hit| hit.risk).max().unwrap_or_default().max(self.rules.base(invocation))
+    }
+
     /// What the rules find in a command that was followed. One that was lost is critical.
     pub fn judge(&self, followed: &Followed) -> Findings {
         let mut base = RiskScore::MIN;

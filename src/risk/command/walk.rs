@@ -348,8 +348,14 @@ impl<'k> Walker<'k> {
             facts: around.facts,
         };
         match &around.given {
-            Source::Network => invocation.facts.add(Fact::InNetwork),
-            Source::Decoded => invocation.facts.add(Fact::InDecoded),
+            Source::Network => {
+                invocation.facts.add(Fact::InNetwork);
+                invocation.facts.add(Fact::GivenForeign);
+            }
+            Source::Decoded => {
+                invocation.facts.add(Fact::InDecoded);
+                invocation.facts.add(Fact::GivenForeign);
+            }
             Source::Secret => invocation.facts.add(Fact::InSecret),
             Source::Dump => invocation.facts.add(Fact::InDump),
             Source::Nothing | Source::Literal(_) | Source::Local | Source::Listing(_) | Source::Unknown => {}

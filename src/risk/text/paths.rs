@@ -32,7 +32,7 @@ const SYSTEM: [&str; 18] = [
     "/srv", "/system", "/library", "/applications", "c:/windows",
 ];
 
-const DISPOSABLE: [&str; 82] = [
+const DISPOSABLE: [&str; 92] = [
     "node_modules", "bower_components", "target", "dist", "build", "_build", "out", "output", "obj", "tmp", "temp",
     "cache", ".cache", "caches", "__pycache__", ".venv", "venv", "virtualenv", ".virtualenv", ".tox", ".nox", ".eggs",
     ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", "coverage", ".coverage",
@@ -41,7 +41,7 @@ const DISPOSABLE: [&str; 82] = [
     "test-results", "test_results", "test-output", "test_output", "test-reports", "playwright-report", "reports", "allure-results", "junit.xml",
     "cdk.out", ".serverless", ".webpack", ".terraform", "storybook-static", ".docusaurus", "_site", ".jekyll-cache",
     "site-packages", "wheelhouse", "wheels", "artifacts", "generated", "scratch", "debug", "release", ".sass-cache",
-    ".eslintcache", ".stylelintcache", ".ds_store", "zig-cache", "zig-out", ".bloop", ".metals", "nohup.out", "a.out",
+    ".eslintcache", ".stylelintcache", ".ds_store", "zig-cache", "zig-out", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "composer.lock", "gemfile.lock", "bun.lockb", ".nyc", "screenshots", "snapshots", "logs", ".bloop", ".metals", "nohup.out", "a.out",
 ];
 
 const DISPOSABLE_ENDS: [&str; 26] = [
@@ -158,7 +158,8 @@ fn secret(path: &str, parts: &[&str], last: &str) -> bool {
         || last.starts_with(".env.")
         || last.ends_with(".env") && last.len() > 4 && !has("bin")
         || last == ".envrc"
-        || [".pem", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfstate", ".asc"].iter().any(|end| last.ends_with(end))
+        || (last.ends_with(".pem") && !["cert", "chain", "ca", "ca-bundle", "bundle", "public", "pub", "root", "cacert", "fullchain"].iter().any(|word| last.trim_end_matches(".pem").split(['-', '_', '.']).any(|part| part == *word)))
+        || [".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfstate", ".asc"].iter().any(|end| last.ends_with(end))
         || (last.ends_with(".key") && last != ".key")
         || last.starts_with("id_rsa") || last.starts_with("id_dsa") || last.starts_with("id_ecdsa") || last.starts_with("id_ed25519")
         || (has(".ssh") && !matches!(last, "known_hosts" | "config" | "authorized_keys"))
