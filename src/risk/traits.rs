@@ -82,7 +82,8 @@ pub(super) fn find(
     };
     let mut found = Traits {
         production: targets().into_iter().find(|text| is_production(text)).map(shown),
-        secrets_path: targets().into_iter().find(|text| is_secret(text)).map(shown),
+        // A branch is no place where credentials live, whatever it is called after.
+        secrets_path: strings(parameters, |name| !FREE_TEXT.contains(&name) && !name.contains("branch")).into_iter().find(|text| is_secret(text)).map(shown),
         destructive: std::iter::once(tool_name.as_str()).chain(verbs).find_map(destructive),
         environment: named(&["environment", "env", "stage", "namespace"]),
         target: named(&["file_path", "path", "db_name", "database", "branch", "branch_name", "service", "package", "name", "target"]),

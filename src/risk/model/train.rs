@@ -16,7 +16,7 @@ use super::{BUCKETS, Card, FORMAT, Model, ModelFile, UNIT, bucket, features};
 use crate::risk::config::RunContext;
 use crate::risk::evaluate::{self, Kind, Label, MOMENT, Row, Tools};
 use crate::risk::policy::{RiskInput, RiskPolicy, telling};
-use crate::schema::{RiskScore, ToolName};
+use crate::schema::ToolName;
 
 /// Strength of the L2 penalty.
 const ALPHA: f64 = 1.0;
@@ -197,6 +197,7 @@ fn metrics(policy: RiskPolicy, tools: &dyn Tools, rows: &[Row]) -> BTreeMap<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::RiskScore;
 
     #[test]
     fn no_weight_lowers_and_no_safe_sample_reaches_the_threshold() {
