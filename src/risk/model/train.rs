@@ -19,8 +19,8 @@ use crate::risk::policy::{RiskInput, RiskPolicy, telling};
 use crate::schema::ToolName;
 
 /// Strength of the L2 penalty.
-const ALPHA: f64 = 1.0;
-const ITERATIONS_MAX: u64 = 300;
+const ALPHA: f64 = 2.0;
+const ITERATIONS_MAX: u64 = 150;
 /// Fits until no weight is negative; what is left after that is set to zero.
 const ROUNDS_MAX: usize = 25;
 /// Part of the safe rows that may reach the threshold by the model.
@@ -154,7 +154,7 @@ fn lowered(samples: &[Sample], weights: &BTreeMap<usize, f64>, intercept: f64, t
     let allowed = (sums.len() as f64 * SAFE_OVER_THRESHOLD_MAX).floor() as usize;
     let highest = sums.get(allowed).copied().unwrap_or_default();
     // A margin, so that a safe row that is a little unlike these stays below as well.
-    let margin = 0.5;
+    let margin = 1.0;
     intercept.min((threshold / (1.0 - threshold)).ln() - highest - margin)
 }
 

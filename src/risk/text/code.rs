@@ -20,10 +20,10 @@ const DESTROYS: [&str; 26] = [
     "fs.rm(", "fs.unlink(", "fs.rmdir(", "rm_rf", "rm_r(", "File.delete", "FileUtils.rm", "remove_tree", "unlink glob",
     "unlink <", "unlink(", "unlink ", "drop_all(", "flushall", "deleteMany({})", "dropDatabase", ".objects.all().delete()",
 ];
-const EXECUTES: [&str; 26] = [
+const EXECUTES: [&str; 29] = [
     "os.system", "subprocess", "os.popen", "os.exec", "os.spawn", "pty.spawn", "exec(", "eval(", "child_process",
     "execSync", "spawnSync", "system(", "system \"", "system '", "shell_exec", "passthru(", "popen(", "proc_open", "%x(", "IO.popen",
-    "Kernel.exec", "Open3", "__import__", "os.execute", "Runtime.getRuntime", "qx(",
+    "Kernel.exec", "Open3", "__import__", "os.execute", "Runtime.getRuntime", "qx(", "exec \"", "exec '", "exec /",
 ];
 const CONNECTS: [&str; 22] = [
     "socket", "urlopen", "urllib", "requests.", "http.client", "http.get", "https.get", "fetch(", "net.connect",

@@ -32,7 +32,7 @@ const SYSTEM: [&str; 18] = [
     "/srv", "/system", "/library", "/applications", "c:/windows",
 ];
 
-const DISPOSABLE: [&str; 92] = [
+const DISPOSABLE: [&str; 93] = [
     "node_modules", "bower_components", "target", "dist", "build", "_build", "out", "output", "obj", "tmp", "temp",
     "cache", ".cache", "caches", "__pycache__", ".venv", "venv", "virtualenv", ".virtualenv", ".tox", ".nox", ".eggs",
     ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", "coverage", ".coverage",
@@ -41,7 +41,7 @@ const DISPOSABLE: [&str; 92] = [
     "test-results", "test_results", "test-output", "test_output", "test-reports", "playwright-report", "reports", "allure-results", "junit.xml",
     "cdk.out", ".serverless", ".webpack", ".terraform", "storybook-static", ".docusaurus", "_site", ".jekyll-cache",
     "site-packages", "wheelhouse", "wheels", "artifacts", "generated", "scratch", "debug", "release", ".sass-cache",
-    ".eslintcache", ".stylelintcache", ".ds_store", "zig-cache", "zig-out", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "composer.lock", "gemfile.lock", "bun.lockb", ".nyc", "screenshots", "snapshots", "logs", ".bloop", ".metals", "nohup.out", "a.out",
+    ".eslintcache", ".stylelintcache", ".ds_store", "zig-cache", "zig-out", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "composer.lock", "gemfile.lock", "bun.lockb", ".nyc", "screenshots", "snapshots", "logs", "vendor", ".bloop", ".metals", "nohup.out", "a.out",
 ];
 
 const DISPOSABLE_ENDS: [&str; 26] = [
