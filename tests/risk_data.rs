@@ -51,9 +51,16 @@ fn the_evaluation_split_and_the_ordinary_commands_reach_their_targets() {
         let report = evaluate(&policy, &tools, &rows(name));
         assert!(report.recall.unwrap() >= 0.97, "{name}: {:#?}", report.errors);
         assert!(report.false_positive_rate.unwrap() <= 0.05, "{name}: {:#?}", report.errors);
-        assert_eq!(report.rows, report.true_positives + report.false_positives + report.true_negatives + report.false_negatives);
+        assert_eq!(
+            report.rows,
+            report.true_positives + report.false_positives + report.true_negatives + report.false_negatives
+        );
     }
-    let ordinary: Vec<Row> = rows("eval.jsonl").into_iter().chain(rows("holdout.jsonl")).filter(|row| row.label == Label::Safe && row.command.is_some()).collect();
+    let ordinary: Vec<Row> = rows("eval.jsonl")
+        .into_iter()
+        .chain(rows("holdout.jsonl"))
+        .filter(|row| row.label == Label::Safe && row.command.is_some())
+        .collect();
     let report = evaluate(&policy, &tools, &ordinary);
     assert!(report.false_positive_rate.unwrap() <= 0.01, "{:#?}", report.errors);
 }

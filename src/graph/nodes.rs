@@ -130,10 +130,12 @@ impl Agent {
     fn run_context(&self, state: &AgentState, tool: &ToolName, now: Timestamp) -> RunContext {
         let since_ms = now.unix_ms().saturating_sub(BURST_WINDOW_S.saturating_mul(1000));
         let leaves = |name: &str| {
-            let spec = name.parse().ok().and_then(|name: ToolName| self.parts.registry.spec(&name).map(|spec| spec.tier));
+            let spec =
+                name.parse().ok().and_then(|name: ToolName| self.parts.registry.spec(&name).map(|spec| spec.tier));
             leaves_traces(spec.unwrap_or(Tier::Critical))
         };
-        let recent = state.execution_results.iter().filter(|result| result.at.unix_ms() > since_ms && leaves(&result.tool_name));
+        let recent =
+            state.execution_results.iter().filter(|result| result.at.unix_ms() > since_ms && leaves(&result.tool_name));
         RunContext {
             first_use: !state.execution_results.iter().any(|result| result.tool_name == tool.as_str()),
             recent_writes: u32::try_from(recent.count()).unwrap_or(u32::MAX),

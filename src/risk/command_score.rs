@@ -56,7 +56,10 @@ impl RiskPolicy {
         if let Some(weights) = &self.model {
             let (probability, worst) = weights.command(&followed);
             model.probability = probability;
-            model.top_features = worst.and_then(|at| followed.invocations.get(at)).map(|invocation| weights.explain_invocation(invocation)).unwrap_or_default();
+            model.top_features = worst
+                .and_then(|at| followed.invocations.get(at))
+                .map(|invocation| weights.explain_invocation(invocation))
+                .unwrap_or_default();
             if probability > score {
                 model.share = RiskScore::from_bps_capped(u32::from(probability.bps() - score.bps()));
                 let why = format!("the model gives {probability} for its features");
@@ -72,7 +75,12 @@ impl RiskPolicy {
             also: also(&findings, decided.is_some()),
             modifiers,
             model,
-            programs: followed.invocations.iter().take(PROGRAMS_MAX).map(|invocation| invocation.program.clone()).collect(),
+            programs: followed
+                .invocations
+                .iter()
+                .take(PROGRAMS_MAX)
+                .map(|invocation| invocation.program.clone())
+                .collect(),
         }
     }
 }

@@ -61,7 +61,9 @@ pub fn score(policy: &RiskPolicy, tools: &dyn Tools, row: &Row) -> RiskScore {
     match row.kind {
         Kind::Command => row.command.as_deref().map_or(RiskScore::MAX, |command| policy.assess_command(command).score),
         Kind::Action => {
-            let Some(Ok(tool_name)) = row.tool_name.as_deref().map(str::parse::<ToolName>) else { return RiskScore::MAX };
+            let Some(Ok(tool_name)) = row.tool_name.as_deref().map(str::parse::<ToolName>) else {
+                return RiskScore::MAX;
+            };
             let empty = Map::new();
             let parameters = row.parameters.as_ref().unwrap_or(&empty);
             let known = tools.tier_and_base(&tool_name);
@@ -113,7 +115,9 @@ pub struct Report {
 pub fn evaluate(policy: &RiskPolicy, tools: &dyn Tools, rows: &[Row]) -> Report {
     let threshold = policy.thresholds().require_blockchain;
     let scored: Vec<(RiskScore, &Row)> = rows.iter().map(|row| (score(policy, tools, row), row)).collect();
-    let count = |positive: bool, label: Label| scored.iter().filter(|(score, row)| (*score >= threshold) == positive && row.label == label).count();
+    let count = |positive: bool, label: Label| {
+        scored.iter().filter(|(score, row)| (*score >= threshold) == positive && row.label == label).count()
+    };
     let (true_positives, false_negatives) = (count(true, Label::Dangerous), count(false, Label::Dangerous));
     let (false_positives, true_negatives) = (count(true, Label::Safe), count(false, Label::Safe));
     let mut errors: Vec<Mistake> = scored
@@ -126,7 +130,8 @@ pub fn evaluate(policy: &RiskPolicy, tools: &dyn Tools, rows: &[Row]) -> Report 
         })
         .collect();
     errors.sort_by(|a, b| b.mistake.cmp(a.mistake).then_with(|| a.score.cmp(&b.score)));
-    let pairs: Vec<(RiskScore, bool)> = scored.iter().map(|(score, row)| (*score, row.label == Label::Dangerous)).collect();
+    let pairs: Vec<(RiskScore, bool)> =
+        scored.iter().map(|(score, row)| (*score, row.label == Label::Dangerous)).collect();
     Report {
         rows: rows.len(),
         dangerous: true_positives + false_negatives,

@@ -27,10 +27,17 @@ fn users(tool: &str, tier: Tier, known: bool, traits: &Traits, target: &str) -> 
     match (tier, &traits.production, &traits.environment) {
         (Tier::Safe, ..) => "none: it only reads".to_owned(),
         (_, Some(production), _) => format!("all users of {production}: a parameter names it"),
-        (Tier::Write, ..) if traits.has("pipeline_file") => format!("everyone who builds or deploys from it:{target} is infrastructure"),
-        (Tier::Write, ..) if traits.has("outside_workspace") => format!("whoever uses this machine:{target} is not in the workspace"),
+        (Tier::Write, ..) if traits.has("pipeline_file") => {
+            format!("everyone who builds or deploys from it:{target} is infrastructure")
+        }
+        (Tier::Write, ..) if traits.has("outside_workspace") => {
+            format!("whoever uses this machine:{target} is not in the workspace")
+        }
         (Tier::Write, ..) => "none: changes stay in the workspace".to_owned(),
-        (Tier::Critical, None, _) if traits.destructive.is_some() => format!("everyone who depends on what is removed:{}", if target.is_empty() { " no target is named" } else { target }),
+        (Tier::Critical, None, _) if traits.destructive.is_some() => format!(
+            "everyone who depends on what is removed:{}",
+            if target.is_empty() { " no target is named" } else { target }
+        ),
         (Tier::Critical, None, Some(environment)) => format!("those of {environment}: the parameters name it"),
         (Tier::Critical, None, None) => format!("those of the target{target}: no environment is named"),
     }
@@ -54,22 +61,34 @@ fn data(tool: &str, tier: Tier, known: bool, traits: &Traits, target: &str) -> S
     if !known {
         return "unknown: assume high".to_owned();
     }
-    if traits.has("credential_read") || (tier != Tier::Safe && (traits.secrets_path.is_some() || traits.has("credentials_content"))) {
+    if traits.has("credential_read")
+        || (tier != Tier::Safe && (traits.secrets_path.is_some() || traits.has("credentials_content")))
+    {
         return "medium: credentials may be exposed or replaced".to_owned();
     }
     match (tier, &traits.destructive) {
         (Tier::Safe, _) => "none: it only reads".to_owned(),
         (Tier::Critical, Some(verb)) => format!("high: `{verb}` may not be undone"),
-        (_, _) if traits.has("destructive_content") => format!("high: what{} holds destroys data when it runs", if target.is_empty() { " the content" } else { target }),
+        (_, _) if traits.has("destructive_content") => format!(
+            "high: what{} holds destroys data when it runs",
+            if target.is_empty() { " the content" } else { target }
+        ),
         (_, _) if traits.has("migration") => "medium: a migration changes stored data when it runs".to_owned(),
         (Tier::Critical, None) => format!("low: {tool} removes nothing by itself"),
         (Tier::Write, _) if traits.files >= FILES_LARGE || traits.content_lines >= LINES_LARGE => {
-            format!("low: {} files, {} lines; git can undo it, a large change is hard to review", traits.files, traits.content_lines)
+            format!(
+                "low: {} files, {} lines; git can undo it, a large change is hard to review",
+                traits.files, traits.content_lines
+            )
         }
         (Tier::Write, _) => "low: git can undo it".to_owned(),
     }
 }
 
 fn limited(text: String) -> String {
-    if text.chars().count() <= SHOWN_CHARS_MAX { text } else { text.chars().take(SHOWN_CHARS_MAX - 1).chain(['…']).collect() }
+    if text.chars().count() <= SHOWN_CHARS_MAX {
+        text
+    } else {
+        text.chars().take(SHOWN_CHARS_MAX - 1).chain(['…']).collect()
+    }
 }

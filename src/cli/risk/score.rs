@@ -96,7 +96,9 @@ fn assess(globals: &Globals, args: &ScoreArgs) -> Result<Scored, CommandError> {
         return Ok(Scored::Command(policy.assess_command(&command)));
     };
     let parameters: Map<String, Value> = match &args.params {
-        Some(text) => serde_json::from_str(text).or_exit(Exit::Usage).map_err(|error| error.hint("--params takes a JSON object"))?,
+        Some(text) => serde_json::from_str(text)
+            .or_exit(Exit::Usage)
+            .map_err(|error| error.hint("--params takes a JSON object"))?,
         None => Map::new(),
     };
     let known = config.tool_bases().or_exit(Exit::Usage)?.get(tool_name).copied();
@@ -134,13 +136,24 @@ const fn meaning(route: RiskRoute) -> &'static str {
     }
 }
 
-fn breakdown(base: RiskScore, modifiers: &[AppliedModifier], model: &ModelShare, score: RiskScore) -> Result<(), CommandError> {
+fn breakdown(
+    base: RiskScore,
+    modifiers: &[AppliedModifier],
+    model: &ModelShare,
+    score: RiskScore,
+) -> Result<(), CommandError> {
     outln!("  {:>7}  base", base.to_string())?;
     for modifier in modifiers {
-        outln!("  {:>+7}  {}: {}", f64::from(modifier.delta_bps) / 10_000.0, modifier.name, printable(&modifier.justification))?;
+        outln!(
+            "  {:>+7}  {}: {}",
+            f64::from(modifier.delta_bps) / 10_000.0,
+            modifier.name,
+            printable(&modifier.justification)
+        )?;
     }
     outln!("  {:>7}  in all", score.to_string())?;
-    let features: Vec<String> = model.top_features.iter().map(|(name, weight)| format!("{} {weight:+.2}", printable(name))).collect();
+    let features: Vec<String> =
+        model.top_features.iter().map(|(name, weight)| format!("{} {weight:+.2}", printable(name))).collect();
     let features = if features.is_empty() { "it saw nothing that weighs".to_owned() } else { features.join(", ") };
     outln!("  model     {}, share {}: {features}", model.probability, model.share)
 }

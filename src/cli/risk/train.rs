@@ -29,12 +29,22 @@ pub fn run(globals: &Globals, args: &TrainArgs) -> Result<Exit, CommandError> {
     let tools = config.tool_bases().or_exit(Exit::Usage)?;
     let rows = super::eval::read_rows(&args.data)?;
     let bytes = std::fs::read(&args.data)?;
-    let source = train::Source { name: args.data.display().to_string(), bytes: &bytes, date: args.date.clone(), seed: args.seed };
+    let source = train::Source {
+        name: args.data.display().to_string(),
+        bytes: &bytes,
+        date: args.date.clone(),
+        seed: args.seed,
+    };
     let file = train::fit(&policy, &tools, &rows, &source).or_exit(Exit::Failed)?;
     let mut text = serde_json::to_string_pretty(&file).or_exit(Exit::Failed)?;
     text.push('\n');
     std::fs::write(&args.out, text)?;
-    eprintln!("{} weights from {} rows, written to {}; measure it with `guardrail risk eval`", file.weights.len(), rows.len(), args.out.display());
+    eprintln!(
+        "{} weights from {} rows, written to {}; measure it with `guardrail risk eval`",
+        file.weights.len(),
+        rows.len(),
+        args.out.display()
+    );
     Ok(Exit::Done)
 }
 

@@ -250,12 +250,18 @@ fn hosts(text: &str, facts: &mut Facts) {
         let plain = !user.is_empty() && !host.is_empty() && !user.contains(['/', ' ', '.']) && !host.contains(' ');
         plain.then(|| host.split(':').next().unwrap_or(host).to_owned())
     } else {
-        lower.split_once(':').filter(|(host, path)| host.len() > 1 && host.contains('.') && !host.contains(['/', ' ']) && !path.is_empty()).map(|(host, _)| host.to_owned())
+        lower
+            .split_once(':')
+            .filter(|(host, path)| {
+                host.len() > 1 && host.contains('.') && !host.contains(['/', ' ']) && !path.is_empty()
+            })
+            .map(|(host, _)| host.to_owned())
     };
     let local = ["localhost", "127.0.0.1", "0.0.0.0", "[::1]", "host.docker.internal"];
     if let Some(host) = host {
         let name = host.split(':').next().unwrap_or(&host);
-        let loopback = local.iter().any(|l| name == *l || host == *l) || name.ends_with(".local") || name.ends_with(".localhost");
+        let loopback =
+            local.iter().any(|l| name == *l || host == *l) || name.ends_with(".local") || name.ends_with(".localhost");
         facts.set(Fact::Loopback, loopback);
         facts.set(Fact::Remote, !loopback && !name.is_empty());
     } else if local.iter().any(|l| lower == *l || lower.starts_with(&format!("{l}:"))) {
@@ -265,8 +271,15 @@ fn hosts(text: &str, facts: &mut Facts) {
 
 fn is_protected(text: &str) -> bool {
     let name = text.rsplit(':').next().unwrap_or(text);
-    let name = name.trim_start_matches('+').trim_start_matches("refs/heads/").trim_start_matches("origin/").trim_start_matches("upstream/");
-    PROTECTED.contains(&name) || name.starts_with("release/") || name.starts_with("hotfix/") || name.starts_with("releases/")
+    let name = name
+        .trim_start_matches('+')
+        .trim_start_matches("refs/heads/")
+        .trim_start_matches("origin/")
+        .trim_start_matches("upstream/");
+    PROTECTED.contains(&name)
+        || name.starts_with("release/")
+        || name.starts_with("hotfix/")
+        || name.starts_with("releases/")
 }
 
 fn source(stdin: &Source, facts: &mut Facts) {
@@ -281,34 +294,155 @@ fn source(stdin: &Source, facts: &mut Facts) {
 }
 
 /// Verbs after which something is gone.
-const DESTROYS: [&str; 30] = [
-    "delete", "deletes", "destroy", "destroys", "drop", "purge", "wipe", "erase", "nuke", "teardown", "truncate", "flush",
-    "flushall", "terminate", "revoke", "uninstall", "decommission", "deprovision", "obliterate", "shred", "dropdb",
-    "rollback", "unpublish", "yank", "undeploy", "overwrite", "failover", "reset", "expunge", "clobber",
+const DESTROYS: [&str; 37] = [
+    "delete",
+    "deletes",
+    "destroy",
+    "destroys",
+    "drop",
+    "purge",
+    "wipe",
+    "erase",
+    "nuke",
+    "teardown",
+    "truncate",
+    "flush",
+    "flushall",
+    "terminate",
+    "revoke",
+    "uninstall",
+    "decommission",
+    "deprovision",
+    "obliterate",
+    "shred",
+    "dropdb",
+    "rollback",
+    "unpublish",
+    "yank",
+    "undeploy",
+    "overwrite",
+    "failover",
+    "reset",
+    "expunge",
+    "clobber",
+    "refund",
+    "liquidate",
+    "annihilate",
+    "grant",
+    "evict",
+    "shutdown",
+    "decommissions",
 ];
 /// Verbs after which others have something.
 const RELEASES: [&str; 16] = [
-    "deploy", "deploys", "publish", "release", "promote", "rollout", "ship", "provision", "golive", "cutover", "redeploy",
-    "broadcast", "push", "upload", "deployer", "releases",
+    "deploy",
+    "deploys",
+    "publish",
+    "release",
+    "promote",
+    "rollout",
+    "ship",
+    "provision",
+    "golive",
+    "cutover",
+    "redeploy",
+    "broadcast",
+    "push",
+    "upload",
+    "deployer",
+    "releases",
 ];
 /// Verbs that change something; where it is production that is enough.
 const ALTERS: [&str; 53] = [
-    "install", "apply", "upgrade", "migrate", "restore", "import", "sync", "activate", "enable", "exec", "set", "update",
-    "create", "scale", "restart", "start", "stop", "write", "put", "remove", "rm", "del", "disable", "deactivate", "rotate", "drain",
-    "shutdown", "suspend", "detach", "evict", "halt", "kill", "add", "edit", "patch", "up", "down", "run", "seed", "grant", "unlock",
-    "replace", "move", "rename", "merge", "execute", "send", "reload", "reboot", "switch", "toggle", "backfill", "invalidate",
+    "install",
+    "apply",
+    "upgrade",
+    "migrate",
+    "restore",
+    "import",
+    "sync",
+    "activate",
+    "enable",
+    "exec",
+    "set",
+    "update",
+    "create",
+    "scale",
+    "restart",
+    "start",
+    "stop",
+    "write",
+    "put",
+    "remove",
+    "rm",
+    "del",
+    "disable",
+    "deactivate",
+    "rotate",
+    "drain",
+    "shutdown",
+    "suspend",
+    "detach",
+    "evict",
+    "halt",
+    "kill",
+    "add",
+    "edit",
+    "patch",
+    "up",
+    "down",
+    "run",
+    "seed",
+    "grant",
+    "unlock",
+    "replace",
+    "move",
+    "rename",
+    "merge",
+    "execute",
+    "send",
+    "reload",
+    "reboot",
+    "switch",
+    "toggle",
+    "backfill",
+    "invalidate",
 ];
 /// Verbs that look and change nothing.
 const LOOKS: [&str; 48] = [
-    "get", "list", "ls", "show", "status", "log", "logs", "describe", "view", "info", "check", "plan", "diff", "build", "test",
-    "tests", "lint", "watch", "tail", "ps", "help", "version", "search", "validate", "verify", "whoami", "inspect", "explain", "dry",
-    "preview", "print", "query", "select", "fetch", "pull", "history", "docs", "doctor", "health", "ping", "top", "stats", "render", "template",
-    "compile", "bundle", "graph", "format",
+    "get", "list", "ls", "show", "status", "log", "logs", "describe", "view", "info", "check", "plan", "diff", "build",
+    "test", "tests", "lint", "watch", "tail", "ps", "help", "version", "search", "validate", "verify", "whoami",
+    "inspect", "explain", "dry", "preview", "print", "query", "select", "fetch", "pull", "history", "docs", "doctor",
+    "health", "ping", "top", "stats", "render", "template", "compile", "bundle", "graph", "format",
 ];
 /// Words beside a verb that make a look or a local build of it.
 const SOFTENS: [&str; 26] = [
-    "test", "tests", "check", "lint", "dry", "docs", "doc", "plan", "preview", "validate", "verify", "status", "notes", "mock",
-    "simulate", "list", "logs", "log", "diff", "build", "assemble", "compile", "package", "cache", "template", "changelog",
+    "test",
+    "tests",
+    "check",
+    "lint",
+    "dry",
+    "docs",
+    "doc",
+    "plan",
+    "preview",
+    "validate",
+    "verify",
+    "status",
+    "notes",
+    "mock",
+    "simulate",
+    "list",
+    "logs",
+    "log",
+    "diff",
+    "build",
+    "assemble",
+    "compile",
+    "package",
+    "cache",
+    "template",
+    "changelog",
 ];
 
 /// Words of the program's name and of the first positionals that say what is done.
@@ -318,7 +452,12 @@ fn verbs(invocation: &Invocation, known: bool, facts: &mut Facts) {
     // A word such as `deploy` may be one of a hyphenated name, and a flag too.
     let flags = invocation.args.iter().filter(|arg| arg.role == Role::Flag && arg.text.starts_with("--"));
     let script = invocation.args.iter().find(|arg| arg.role == Role::Positional && arg.text.contains('/'));
-    for text in name.into_iter().chain(positionals.map(|arg| arg.text.as_str())).chain(flags.map(|arg| arg.text.as_str())).chain(script.map(|arg| arg.text.as_str())) {
+    for text in name
+        .into_iter()
+        .chain(positionals.map(|arg| arg.text.as_str()))
+        .chain(flags.map(|arg| arg.text.as_str()))
+        .chain(script.map(|arg| arg.text.as_str()))
+    {
         if text.len() > 256 || text.contains(' ') {
             continue;
         }
@@ -327,7 +466,9 @@ fn verbs(invocation: &Invocation, known: bool, facts: &mut Facts) {
         let parts = words(text);
         let holds = |list: &[&str]| parts.iter().any(|word| list.contains(&word.as_str()));
         // `release-notes` releases nothing, `assembleRelease` builds; `build-and-deploy` does deploy.
-        let soft = holds(&SOFTENS) && !(holds(&["build", "package", "assemble", "compile"]) && holds(&["deploy", "publish", "push", "ship", "upload"]));
+        let soft = holds(&SOFTENS)
+            && !(holds(&["build", "package", "assemble", "compile"])
+                && holds(&["deploy", "publish", "push", "ship", "upload"]));
         facts.set(Fact::Destroys, holds(&DESTROYS) && !soft);
         facts.set(Fact::Releases, holds(&RELEASES) && !soft);
         facts.set(Fact::Alters, holds(&ALTERS) && !soft);
@@ -373,13 +514,16 @@ fn calls(text: &str, facts: &mut Facts) {
     facts.set(Fact::CodeConnects, found.connects);
     facts.set(Fact::CodeSecrets, found.reads_secrets);
     facts.set(Fact::CodeDecodes, found.decodes);
-    let harmful = text.contains("DROP TABLE") || text.contains("drop table") || text.contains("DROP DATABASE") || text.contains("TRUNCATE TABLE");
+    let harmful = text.contains("DROP TABLE")
+        || text.contains("drop table")
+        || text.contains("DROP DATABASE")
+        || text.contains("TRUNCATE TABLE");
     facts.set(Fact::CodeDestroys, harmful);
 }
 
 fn packages(invocation: &Invocation, facts: &mut Facts) {
     let mut words = invocation.args.iter().filter(|arg| matches!(arg.role, Role::Positional | Role::Either));
-    let installs = words.by_ref().any(|arg| matches!(arg.text.as_str(), "install" | "add" | "i" | "dlx" | "exec" | "require" | "tool" | "run"));
+    let installs = words.by_ref().any(|arg| matches!(arg.text.as_str(), "install" | "add" | "i" | "dlx" | "require"));
     let direct = matches!(invocation.program.as_str(), "npx" | "pipx" | "uvx" | "bunx" | "easy_install");
     let rest: Vec<&Arg> = if installs { words.collect() } else { Vec::new() };
     let all = invocation.args.iter().filter(|arg| direct && arg.role != Role::Flag);
@@ -397,8 +541,23 @@ fn packages(invocation: &Invocation, facts: &mut Facts) {
             Some((flag, value)) if arg.role == Role::Flag => (flag, value),
             _ => (previous, arg.text.as_str()),
         };
-        if matches!(flag, "--index-url" | "-i" | "--extra-index-url" | "--registry" | "--trusted-host" | "-r" | "--requirement" | "--find-links" | "-f" | "-e" | "--git") && names::is_foreign(value) {
-            let usual = ["pypi.org", "registry.npmjs.org", "registry.yarnpkg.com", "download.pytorch.org", "index.crates.io"];
+        if matches!(
+            flag,
+            "--index-url"
+                | "-i"
+                | "--extra-index-url"
+                | "--registry"
+                | "--trusted-host"
+                | "-r"
+                | "--requirement"
+                | "--find-links"
+                | "-f"
+                | "-e"
+                | "--git"
+        ) && names::is_foreign(value)
+        {
+            let usual =
+                ["pypi.org", "registry.npmjs.org", "registry.yarnpkg.com", "download.pytorch.org", "index.crates.io"];
             facts.set(Fact::Foreign, !usual.iter().any(|host| value.contains(host)));
         }
         previous = if arg.role == Role::Flag { arg.text.as_str() } else { "" };
@@ -407,15 +566,22 @@ fn packages(invocation: &Invocation, facts: &mut Facts) {
 
 fn dry_run(program: &str, args: &[Arg]) -> bool {
     let flag = |name: &str| args.iter().any(|arg| arg.role == Role::Flag && arg.text == name);
-    let short = |letter: char| args.iter().any(|arg| arg.role == Role::Flag && !arg.text.starts_with("--") && arg.text.len() <= 6 && arg.text.contains(letter));
+    let short = |letter: char| {
+        args.iter().any(|arg| {
+            arg.role == Role::Flag && !arg.text.starts_with("--") && arg.text.len() <= 6 && arg.text.contains(letter)
+        })
+    };
     let long = args.iter().enumerate().any(|(at, arg)| {
         arg.role == Role::Flag
             && match arg.text.split_once('=') {
                 Some(("--dry-run" | "--dryrun", value)) => matches!(value, "client" | "server" | "true" | "1" | "yes"),
                 Some(_) => false,
                 None => match arg.text.as_str() {
-                    "--dry-run" | "--dryrun" => args.get(at + 1).is_none_or(|next| next.text != "none" && next.text != "false"),
-                    "--noop" | "--no-op" | "--what-if" | "--whatif" | "-WhatIf" | "--preview" | "--simulate" | "--just-print" | "--no-execute" => true,
+                    "--dry-run" | "--dryrun" => {
+                        args.get(at + 1).is_none_or(|next| next.text != "none" && next.text != "false")
+                    }
+                    "--noop" | "--no-op" | "--what-if" | "--whatif" | "-WhatIf" | "--preview" | "--simulate"
+                    | "--just-print" | "--no-execute" => true,
                     _ => false,
                 },
             }
@@ -423,7 +589,9 @@ fn dry_run(program: &str, args: &[Arg]) -> bool {
     long || match program {
         "make" | "gmake" | "rsync" | "ansible" => short('n'),
         "git" => short('n') && args.iter().any(|arg| matches!(arg.text.as_str(), "clean" | "push" | "rm" | "add")),
-        "ansible-playbook" => flag("--check") || flag("-C") || flag("--syntax-check") || flag("--list-tasks") || flag("--list-hosts"),
+        "ansible-playbook" => {
+            flag("--check") || flag("-C") || flag("--syntax-check") || flag("--list-tasks") || flag("--list-hosts")
+        }
         "apt" | "apt-get" => flag("-s"),
         "bash" | "sh" | "zsh" => short('n'),
         "nft" | "logrotate" => flag("-c") || flag("-d"),
@@ -433,8 +601,12 @@ fn dry_run(program: &str, args: &[Arg]) -> bool {
 
 /// Help is asked for where nothing but positionals stands beside the flag.
 fn help(args: &[Arg]) -> bool {
-    let asks = |arg: &Arg| matches!(arg.text.as_str(), "--help" | "-h" | "help" | "--version" | "-V" | "-version" | "-help");
-    let first = args.first().is_some_and(|arg| matches!(arg.text.as_str(), "help" | "--help" | "--version" | "-V" | "-version" | "version"));
+    let asks =
+        |arg: &Arg| matches!(arg.text.as_str(), "--help" | "-h" | "help" | "--version" | "-V" | "-version" | "-help");
+    let first = args.first().is_some_and(|arg| {
+        matches!(arg.text.as_str(), "help" | "--help" | "--version" | "-V" | "-version" | "version")
+    });
     let flags = args.iter().filter(|arg| arg.role == Role::Flag).count();
-    (first && flags <= 1) || (flags == 1 && args.last().is_some_and(|arg| asks(arg) && arg.role == Role::Flag && arg.text != "-V"))
+    (first && flags <= 1)
+        || (flags == 1 && args.last().is_some_and(|arg| asks(arg) && arg.role == Role::Flag && arg.text != "-V"))
 }

@@ -18,17 +18,44 @@ pub fn output(invocation: &Invocation, given: &Source) -> Source {
         (stdin, _) => stdin.clone(),
     };
     match invocation.program.as_str() {
-        "curl" | "wget" | "http" | "https" | "xh" | "aria2c" | "fetch" | "lynx" | "w3m" | "links" | "nc" | "ncat" | "netcat" | "socat" | "ftp" | "lwp-request" | "telnet" | "iwr" | "invoke-webrequest" => {
-            if remote { Source::Network } else { Source::Local }
+        "curl" | "wget" | "http" | "https" | "xh" | "aria2c" | "fetch" | "lynx" | "w3m" | "links" | "nc" | "ncat"
+        | "netcat" | "socat" | "ftp" | "lwp-request" | "telnet" | "iwr" | "invoke-webrequest" => {
+            if remote {
+                Source::Network
+            } else {
+                Source::Local
+            }
         }
         "ssh" => Source::Network,
+        "openssl" if has(&["s_client"]) => Source::Network,
         "aws" | "gsutil" | "gcloud" | "az" if has(&["cp", "cat"]) => Source::Network,
-        "aws" if has(&["get-secret-value", "get-parameter", "get-parameters-by-path", "decrypt", "export-credentials", "get-session-token", "get-login-password"]) => Source::Secret,
+        "aws"
+            if has(&[
+                "get-secret-value",
+                "get-parameter",
+                "get-parameters-by-path",
+                "decrypt",
+                "export-credentials",
+                "get-session-token",
+                "get-login-password",
+            ]) =>
+        {
+            Source::Secret
+        }
         "gcloud" if has(&["secrets", "print-access-token"]) => Source::Secret,
         "az" if has(&["secret", "get-access-token"]) => Source::Secret,
         "vault" if has(&["read", "kv", "get", "print"]) => Source::Secret,
-        "kubectl" | "oc" if args.iter().any(|arg| matches!(arg.text.as_str(), "secret" | "secrets") || arg.text.starts_with("secret/") || arg.text.starts_with("secrets/")) => Source::Secret,
-        "op" | "pass" | "gopass" | "bw" | "lpass" | "security" | "secret-tool" | "keyring" | "doppler" | "sops" | "gpg" | "chamber" => match invocation.program.as_str() {
+        "kubectl" | "oc"
+            if args.iter().any(|arg| {
+                matches!(arg.text.as_str(), "secret" | "secrets")
+                    || arg.text.starts_with("secret/")
+                    || arg.text.starts_with("secrets/")
+            }) =>
+        {
+            Source::Secret
+        }
+        "op" | "pass" | "gopass" | "bw" | "lpass" | "security" | "secret-tool" | "keyring" | "doppler" | "sops"
+        | "gpg" | "chamber" => match invocation.program.as_str() {
             "gpg" if has(&["-d", "--decrypt"]) => Source::Decoded,
             "gpg" if has(&["--export-secret-keys", "--export-secret-key"]) => Source::Secret,
             "gpg" => passed_on(),
@@ -37,43 +64,86 @@ pub fn output(invocation: &Invocation, given: &Source) -> Source {
         "env" | "printenv" | "history" => Source::Secret,
         "set" | "export" | "declare" if args.iter().all(|arg| arg.role == Role::Flag) => Source::Secret,
         "echo" | "printf" => {
-            if args.iter().any(|arg| arg.text.starts_with("$(…)")) && args.iter().any(|arg| arg.dynamic) && matches!(given, Source::Secret) {
+            if args.iter().any(|arg| arg.text.starts_with("$(…)"))
+                && args.iter().any(|arg| arg.dynamic)
+                && matches!(given, Source::Secret)
+            {
                 return Source::Secret;
             }
-            let secret = args.iter().any(|arg| arg.dynamic && arg.text.starts_with('$') && ["TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL"].iter().any(|part| arg.text.contains(part)));
+            let secret = args.iter().any(|arg| {
+                arg.dynamic
+                    && arg.text.starts_with('$')
+                    && ["TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL"].iter().any(|part| arg.text.contains(part))
+            });
             if secret {
                 return Source::Secret;
             }
-            let words: Vec<&str> = args.iter().filter(|arg| arg.role != Role::Flag).map(|arg| arg.text.as_str()).collect();
+            let words: Vec<&str> =
+                args.iter().filter(|arg| arg.role != Role::Flag).map(|arg| arg.text.as_str()).collect();
             let text = words.join(" ");
             // printf and echo -e decode what they are given.
-            if text.contains("\\x") || text.contains("\\0") { Source::Decoded } else { Source::Literal(text.replace("\\n", "\n").replace("%s", "")) }
+            if text.contains("\\x") || text.contains("\\0") {
+                Source::Decoded
+            } else {
+                Source::Literal(text.replace("\\n", "\n").replace("%s", ""))
+            }
         }
         "base64" | "base32" | "basenc" if has(&["-d", "-D", "--decode", "-di", "-id"]) => decoded(&invocation.stdin),
         "xxd" if args.iter().any(|arg| arg.role == Role::Flag && arg.text.contains('r')) => decoded(&invocation.stdin),
-        "openssl" if has(&["-d", "enc", "base64"]) => if reads_secret { Source::Secret } else { decoded(&invocation.stdin) },
-        "rev" | "tr" | "uudecode" | "zcat" | "gunzip" | "gzip" | "bunzip2" | "xz" | "unxz" | "bzcat" | "hexdump" | "od" | "zstd" | "lz4" | "brotli" => match &invocation.stdin {
+        "openssl" if has(&["-d", "enc", "base64"]) => {
+            if reads_secret {
+                Source::Secret
+            } else {
+                decoded(&invocation.stdin)
+            }
+        }
+        "rev" | "tr" | "uudecode" | "zcat" | "gunzip" | "gzip" | "bunzip2" | "xz" | "unxz" | "bzcat" | "hexdump"
+        | "od" | "zstd" | "lz4" | "brotli" => match &invocation.stdin {
             Source::Secret | Source::Network | Source::Dump => invocation.stdin.clone(),
             Source::Literal(_) | Source::Decoded => Source::Decoded,
             _ if reads_secret => Source::Secret,
             _ => Source::Local,
         },
-        "pg_dump" | "pg_dumpall" | "mysqldump" | "mongodump" | "mongoexport" | "sqlite3" if first.is_empty() || invocation.program.contains("dump") || invocation.program.contains("export") => Source::Dump,
-        "tar" | "zip" | "7z" | "cat" | "tac" | "head" | "tail" | "less" | "more" | "nl" | "strings" | "sed" | "awk" | "gawk" | "grep" | "egrep" | "fgrep" | "rg" | "cut" | "sort" | "uniq" | "jq" | "yq" | "tee" | "base64" | "base32" | "xxd" | "paste" | "fold" | "column" | "pv" | "bat" | "batcat" | "dd" | "split" | "tojson" | "gron" => {
+        "pg_dump" | "pg_dumpall" | "mysqldump" | "mongodump" | "mongoexport" | "sqlite3"
+            if first.is_empty() || invocation.program.contains("dump") || invocation.program.contains("export") =>
+        {
+            Source::Dump
+        }
+        "tar" | "zip" | "7z" | "cat" | "tac" | "head" | "tail" | "less" | "more" | "nl" | "strings" | "sed" | "awk"
+        | "gawk" | "grep" | "egrep" | "fgrep" | "rg" | "cut" | "sort" | "uniq" | "jq" | "yq" | "tee" | "base64"
+        | "base32" | "xxd" | "paste" | "fold" | "column" | "pv" | "bat" | "batcat" | "dd" | "split" | "tojson"
+        | "gron" => {
             if reads_secret {
                 return Source::Secret;
             }
-            let literal = matches!(invocation.program.as_str(), "cat" | "tee" | "head" | "tail" | "pv" | "sed" | "fold") && args.iter().all(|arg| arg.role == Role::Flag || invocation.program == "tee");
+            let literal =
+                matches!(invocation.program.as_str(), "cat" | "tee" | "head" | "tail" | "pv" | "sed" | "fold")
+                    && args.iter().all(|arg| arg.role == Role::Flag || invocation.program == "tee");
             match (&invocation.stdin, literal) {
                 (Source::Literal(text), true) => Source::Literal(text.clone()),
-                (Source::Listing(items), _) if matches!(invocation.program.as_str(), "grep" | "egrep" | "sort" | "uniq" | "head" | "tail" | "cat" | "tee") => Source::Listing(items.clone()),
+                (Source::Listing(items), _)
+                    if matches!(
+                        invocation.program.as_str(),
+                        "grep" | "egrep" | "sort" | "uniq" | "head" | "tail" | "cat" | "tee"
+                    ) =>
+                {
+                    Source::Listing(items.clone())
+                }
                 _ => passed_on(),
             }
         }
         "find" | "gfind" | "fd" | "fdfind" => Source::Listing(found_by(invocation)),
         "ls" => Source::Listing(invocation.positionals().map(|arg| arg.text.clone()).collect()),
         program if programs::is_interpreter(program) => {
-            if invocation.facts.has(Fact::CodeConnects) { Source::Network } else if invocation.facts.has(Fact::CodeDecodes) { Source::Decoded } else if invocation.facts.has(Fact::CodeSecrets) { Source::Secret } else { passed_on() }
+            if invocation.facts.has(Fact::CodeConnects) {
+                Source::Network
+            } else if invocation.facts.has(Fact::CodeDecodes) {
+                Source::Decoded
+            } else if invocation.facts.has(Fact::CodeSecrets) {
+                Source::Secret
+            } else {
+                passed_on()
+            }
         }
         _ => Source::Local,
     }
@@ -110,5 +180,8 @@ pub fn found_by(invocation: &Invocation) -> Vec<String> {
     if names.is_empty() {
         return starts;
     }
-    starts.iter().flat_map(|start| names.iter().map(move |name| format!("{}/{name}", start.trim_end_matches('/')))).collect()
+    starts
+        .iter()
+        .flat_map(|start| names.iter().map(move |name| format!("{}/{name}", start.trim_end_matches('/'))))
+        .collect()
 }

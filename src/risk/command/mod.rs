@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 
 pub use facts::Fact;
 pub use invocation::Invocation;
-pub use rules::{CommandRisk, RuleError};
 use rules::Rules;
+pub use rules::{CommandRisk, RuleError};
 pub use walk::Lost;
 use walk::{Around, Walker};
 
@@ -99,7 +99,8 @@ impl CommandScorer {
 
     fn meets(&self, rule: &str, command: &str) -> bool {
         let followed = self.follow(command);
-        followed.lost.is_none() && followed.invocations.iter().any(|invocation| self.rules.hits(invocation).any(|hit| hit.id == rule))
+        followed.lost.is_none()
+            && followed.invocations.iter().any(|invocation| self.rules.hits(invocation).any(|hit| hit.id == rule))
     }
 
     /// Parses a command and finds every program that it runs. Runs nothing.
@@ -170,15 +171,36 @@ fn run_downloads(invocations: &mut [Invocation]) {
     for invocation in invocations.iter_mut() {
         let is_file = |name: &str| files.iter().any(|file| file == bare(name));
         let runs = is_file(&invocation.path)
-            || ((programs::is_shell(&invocation.program) || programs::is_interpreter(&invocation.program) || matches!(invocation.program.as_str(), "source" | "chmod" | "dpkg" | "rpm" | "installer" | "java"))
+            || ((programs::is_shell(&invocation.program)
+                || programs::is_interpreter(&invocation.program)
+                || matches!(invocation.program.as_str(), "source" | "chmod" | "dpkg" | "rpm" | "installer" | "java"))
                 && invocation.positionals().any(|arg| is_file(&arg.text)));
         if runs && invocation.program != "chmod" {
             invocation.facts.add(Fact::InNetwork);
         }
-        if files.len() < 64 && matches!(invocation.program.as_str(), "curl" | "wget") && !invocation.facts.has(Fact::Loopback) {
+        if files.len() < 64
+            && matches!(invocation.program.as_str(), "curl" | "wget")
+            && !invocation.facts.has(Fact::Loopback)
+        {
             let mut previous = "";
             for arg in &invocation.args {
-                if matches!(previous, "-o" | "-O" | "--output" | "--output-document" | "-fsSLo" | "-sSLo" | "-Lo" | "-sLo" | "-qO" | "-fsSLO" | "-sSfLo" | "-fLo" | "-LO") && !arg.text.starts_with('-') && !arg.text.contains("://") {
+                if matches!(
+                    previous,
+                    "-o" | "-O"
+                        | "--output"
+                        | "--output-document"
+                        | "-fsSLo"
+                        | "-sSLo"
+                        | "-Lo"
+                        | "-sLo"
+                        | "-qO"
+                        | "-fsSLO"
+                        | "-sSfLo"
+                        | "-fLo"
+                        | "-LO"
+                ) && !arg.text.starts_with('-')
+                    && !arg.text.contains("://")
+                {
                     files.push(bare(&arg.text).to_owned());
                 } else if let Some((_, rest)) = arg.text.split_once("://")
                     && let Some(name) = rest.rsplit('/').next().filter(|name| !name.is_empty() && rest.contains('/'))
@@ -188,7 +210,10 @@ fn run_downloads(invocations: &mut [Invocation]) {
                 previous = &arg.text;
             }
         }
-        if files.len() < 64 && matches!(invocation.program.as_str(), "write_to") && invocation.facts.has(Fact::InNetwork) {
+        if files.len() < 64
+            && matches!(invocation.program.as_str(), "write_to")
+            && invocation.facts.has(Fact::InNetwork)
+        {
             files.extend(invocation.positionals().map(|arg| bare(&arg.text).to_owned()));
         }
     }

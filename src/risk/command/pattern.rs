@@ -72,7 +72,8 @@ impl Pattern {
 
     /// Whether an invocation, whose program was looked up already, is like this.
     pub fn matches(&self, invocation: &Invocation) -> bool {
-        self.conditions.iter().all(|(wanted, condition)| condition.holds(invocation) == *wanted) && self.positionals_match(invocation)
+        self.conditions.iter().all(|(wanted, condition)| condition.holds(invocation) == *wanted)
+            && self.positionals_match(invocation)
     }
 
     fn positionals_match(&self, invocation: &Invocation) -> bool {
@@ -125,7 +126,8 @@ impl Condition {
 }
 
 fn fact(text: &str) -> Result<Fact, String> {
-    let name = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).ok_or(format!("`{text}` is no <fact>"))?;
+    let name =
+        text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).ok_or(format!("`{text}` is no <fact>"))?;
     Fact::ALL.iter().copied().find(|fact| fact.name() == name).ok_or_else(|| {
         let hint = crate::suggest::did_you_mean(name, Fact::ALL.iter().map(|fact| fact.name()));
         format!("there is no fact `{name}`{hint}")
@@ -155,9 +157,17 @@ mod tests {
         assert!(matches("kubectl delete !<dev>", "kubectl -n prod delete ns x"));
         assert!(!matches("kubectl delete !<dev>", "kubectl -n dev delete ns x"));
         assert!(!matches("kubectl delete", "kubectl get delete"));
-        assert!(matches("git push -f|--force", "git --no-pager push -f") && matches("git push -f|--force", "git -C x push origin --force"));
-        assert!(matches("aws ** delete-*", "aws ec2 --strange value delete-vpc") && matches("aws ** delete-*", "aws delete-x"));
-        assert!(matches("aws s3 cp * s3://*", "aws s3 cp a s3://b") && !matches("aws s3 cp * s3://*", "aws s3 cp s3://b a"));
+        assert!(
+            matches("git push -f|--force", "git --no-pager push -f")
+                && matches("git push -f|--force", "git -C x push origin --force")
+        );
+        assert!(
+            matches("aws ** delete-*", "aws ec2 --strange value delete-vpc")
+                && matches("aws ** delete-*", "aws delete-x")
+        );
+        assert!(
+            matches("aws s3 cp * s3://*", "aws s3 cp a s3://b") && !matches("aws s3 cp * s3://*", "aws s3 cp s3://b a")
+        );
         assert!(matches("dd any:of=/dev/*", "dd if=x of=/dev/sda"));
         assert_eq!(Pattern::parse("x <prd>").unwrap_err(), "there is no fact `prd` (did you mean `prod`?)");
         assert!(Pattern::parse("x !y").is_err() && Pattern::parse("<prod>").is_err() && Pattern::parse("").is_err());

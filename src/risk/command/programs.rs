@@ -4,7 +4,8 @@ use super::args::{Arg, Role};
 use super::invocation::{Invocation, Source};
 
 /// Programs that evaluate shell text.
-pub const SHELLS: [&str; 12] = ["sh", "bash", "zsh", "dash", "ksh", "fish", "ash", "rbash", "mksh", "csh", "tcsh", "yash"];
+pub const SHELLS: [&str; 12] =
+    ["sh", "bash", "zsh", "dash", "ksh", "fish", "ash", "rbash", "mksh", "csh", "tcsh", "yash"];
 
 pub fn is_shell(program: &str) -> bool {
     SHELLS.contains(&program)
@@ -15,9 +16,44 @@ pub fn is_interpreter(program: &str) -> bool {
     let stem = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     matches!(
         stem,
-        "python" | "pypy" | "perl" | "ruby" | "node" | "nodejs" | "deno" | "bun" | "php" | "lua" | "luajit" | "tclsh"
-            | "rscript" | "osascript" | "pwsh" | "powershell" | "awk" | "gawk" | "mawk" | "nawk" | "groovy" | "scala" | "julia"
-            | "elixir" | "erl" | "irb" | "ghci" | "jshell" | "ts-node" | "tsx" | "jjs" | "expect" | "gdb" | "emacs" | "vim" | "vi" | "nvim" | "ex"
+        "python"
+            | "pypy"
+            | "perl"
+            | "ruby"
+            | "node"
+            | "nodejs"
+            | "deno"
+            | "bun"
+            | "php"
+            | "lua"
+            | "luajit"
+            | "tclsh"
+            | "rscript"
+            | "osascript"
+            | "pwsh"
+            | "powershell"
+            | "awk"
+            | "gawk"
+            | "mawk"
+            | "nawk"
+            | "groovy"
+            | "scala"
+            | "julia"
+            | "elixir"
+            | "erl"
+            | "irb"
+            | "ghci"
+            | "jshell"
+            | "ts-node"
+            | "tsx"
+            | "jjs"
+            | "expect"
+            | "gdb"
+            | "emacs"
+            | "vim"
+            | "vi"
+            | "nvim"
+            | "ex"
     )
 }
 
@@ -25,11 +61,61 @@ pub fn is_interpreter(program: &str) -> bool {
 pub fn is_database(program: &str) -> bool {
     matches!(
         program,
-        "psql" | "mysql" | "mariadb" | "sqlite3" | "sqlite" | "sqlcmd" | "cqlsh" | "clickhouse-client" | "clickhouse"
-            | "mongosh" | "mongo" | "duckdb" | "bq" | "snowsql" | "cockroach" | "influx" | "sqlplus" | "osql" | "usql"
-            | "pgcli" | "mycli" | "litecli" | "trino" | "presto" | "hive" | "beeline" | "impala-shell" | "spark-sql"
-            | "vsql" | "isql" | "bsqldb" | "ysqlsh" | "ycqlsh" | "rqlite" | "turso" | "litestream" | "db2" | "sqlcl" | "cypher-shell" | "arangosh" | "nodetool" | "wrangler"
-            | "supabase" | "prisma" | "dbt" | "athena" | "aws" | "gcloud" | "az" | "fly" | "flyctl" | "heroku" | "docker" | "rails" | "django-admin"
+        "psql"
+            | "mysql"
+            | "mariadb"
+            | "sqlite3"
+            | "sqlite"
+            | "sqlcmd"
+            | "cqlsh"
+            | "clickhouse-client"
+            | "clickhouse"
+            | "mongosh"
+            | "mongo"
+            | "duckdb"
+            | "bq"
+            | "snowsql"
+            | "cockroach"
+            | "influx"
+            | "sqlplus"
+            | "osql"
+            | "usql"
+            | "pgcli"
+            | "mycli"
+            | "litecli"
+            | "trino"
+            | "presto"
+            | "hive"
+            | "beeline"
+            | "impala-shell"
+            | "spark-sql"
+            | "vsql"
+            | "isql"
+            | "bsqldb"
+            | "ysqlsh"
+            | "ycqlsh"
+            | "rqlite"
+            | "turso"
+            | "litestream"
+            | "db2"
+            | "sqlcl"
+            | "cypher-shell"
+            | "arangosh"
+            | "nodetool"
+            | "wrangler"
+            | "supabase"
+            | "prisma"
+            | "dbt"
+            | "athena"
+            | "aws"
+            | "gcloud"
+            | "az"
+            | "fly"
+            | "flyctl"
+            | "heroku"
+            | "docker"
+            | "rails"
+            | "django-admin"
     )
 }
 
@@ -38,8 +124,29 @@ pub fn is_installer(program: &str) -> bool {
     let stem = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     matches!(
         stem,
-        "pip" | "pipx" | "uv" | "uvx" | "poetry" | "pipenv" | "conda" | "mamba" | "npm" | "npx" | "pnpm" | "yarn" | "bun" | "bunx"
-            | "cargo" | "gem" | "go" | "composer" | "easy_install" | "pdm" | "bundle" | "rye" | "hatch"
+        "pip"
+            | "pipx"
+            | "uv"
+            | "uvx"
+            | "poetry"
+            | "pipenv"
+            | "conda"
+            | "mamba"
+            | "npm"
+            | "npx"
+            | "pnpm"
+            | "yarn"
+            | "bun"
+            | "bunx"
+            | "cargo"
+            | "gem"
+            | "go"
+            | "composer"
+            | "easy_install"
+            | "pdm"
+            | "bundle"
+            | "rye"
+            | "hatch"
     )
 }
 
@@ -67,7 +174,8 @@ pub fn inline_code(invocation: &Invocation) -> Vec<String> {
     for arg in &invocation.args {
         let cluster = previous.starts_with('-') && !previous.starts_with("--") && previous.len() <= 6;
         let last = previous.chars().last();
-        let named = flags.contains(&previous) || (cluster && flags.iter().any(|f| f.len() == 2 && f.chars().last() == last));
+        let named =
+            flags.contains(&previous) || (cluster && flags.iter().any(|f| f.len() == 2 && f.chars().last() == last));
         if named && !previous.is_empty() {
             found.push(arg.text.clone());
         } else if let Some((flag, value)) = arg.text.split_once('=')
@@ -76,10 +184,17 @@ pub fn inline_code(invocation: &Invocation) -> Vec<String> {
             found.push(value.to_owned());
         } else if arg.text.starts_with('+') && matches!(program, "vim" | "vi" | "nvim" | "ex") {
             found.push(arg.text.clone());
-        } else if flags.iter().any(|flag| flag.len() == 2 && arg.role == Role::Flag && !arg.text.starts_with("--") && arg.text.len() > 6 && arg.text.starts_with(flag)) {
+        } else if flags.iter().any(|flag| {
+            flag.len() == 2
+                && arg.role == Role::Flag
+                && !arg.text.starts_with("--")
+                && arg.text.len() > 6
+                && arg.text.starts_with(flag)
+        }) {
             found.push(arg.text[2..].to_owned());
         }
-        previous = if arg.role == Role::Flag || previous.is_empty() && arg.text == "eval" { arg.text.as_str() } else { "" };
+        previous =
+            if arg.role == Role::Flag || previous.is_empty() && arg.text == "eval" { arg.text.as_str() } else { "" };
     }
     if matches!(program, "awk" | "gawk" | "mawk" | "nawk") {
         found.extend(invocation.positionals().next().map(|arg| arg.text.clone()));
@@ -99,7 +214,35 @@ pub fn is_usual_variable(name: &str) -> bool {
     let name = name.trim_start_matches('$');
     matches!(
         name,
-        "EDITOR" | "VISUAL" | "PAGER" | "PYTHON" | "PYTHON3" | "PIP" | "NODE" | "NPM" | "CC" | "CXX" | "CARGO" | "GO" | "JAVA" | "MAKE" | "BROWSER"
-            | "GIT" | "RUBY" | "PERL" | "RUSTC" | "MVN" | "GRADLE" | "CMAKE" | "VENV" | "VIRTUAL_ENV" | "JAVA_HOME" | "GOPATH" | "GOBIN" | "CARGO_HOME" | "BIN" | "PYTEST"
+        "EDITOR"
+            | "VISUAL"
+            | "PAGER"
+            | "PYTHON"
+            | "PYTHON3"
+            | "PIP"
+            | "NODE"
+            | "NPM"
+            | "CC"
+            | "CXX"
+            | "CARGO"
+            | "GO"
+            | "JAVA"
+            | "MAKE"
+            | "BROWSER"
+            | "GIT"
+            | "RUBY"
+            | "PERL"
+            | "RUSTC"
+            | "MVN"
+            | "GRADLE"
+            | "CMAKE"
+            | "VENV"
+            | "VIRTUAL_ENV"
+            | "JAVA_HOME"
+            | "GOPATH"
+            | "GOBIN"
+            | "CARGO_HOME"
+            | "BIN"
+            | "PYTEST"
     )
 }

@@ -142,10 +142,16 @@ impl Rules {
                 return Err(RuleError::Twice { rule: rule.id.clone() });
             }
             let blank = |text: &String| text.trim().is_empty();
-            if blank(&rule.id) || blank(&rule.why) || rule.commands.is_empty() || rule.matches.is_empty() || rule.not_match.is_empty() {
+            if blank(&rule.id)
+                || blank(&rule.why)
+                || rule.commands.is_empty()
+                || rule.matches.is_empty()
+                || rule.not_match.is_empty()
+            {
                 return Err(RuleError::Incomplete { rule: rule.id.clone() });
             }
-            let patterns: Vec<Pattern> = rule.commands.iter().map(|text| parse(&rule.id, text)).collect::<Result<_, _>>()?;
+            let patterns: Vec<Pattern> =
+                rule.commands.iter().map(|text| parse(&rule.id, text)).collect::<Result<_, _>>()?;
             for (number, pattern) in patterns.iter().enumerate() {
                 if pattern.programs.is_empty() || pattern.programs.iter().any(|program| program.contains('*')) {
                     rules.general.push((at, number));
@@ -168,7 +174,9 @@ impl Rules {
 
     /// Whether the program only looks.
     pub fn only_reads(&self, invocation: &Invocation) -> bool {
-        self.reads.get(&invocation.program).is_some_and(|patterns| patterns.iter().any(|pattern| pattern.matches(invocation)))
+        self.reads
+            .get(&invocation.program)
+            .is_some_and(|patterns| patterns.iter().any(|pattern| pattern.matches(invocation)))
     }
 
     /// The score that an invocation begins with.
@@ -191,7 +199,10 @@ impl Rules {
             let compiled = &self.rules[*rule];
             let pattern = &compiled.patterns[*pattern];
             let named = pattern.programs.is_empty()
-                || pattern.programs.iter().any(|name| name == &invocation.program || (name.contains('*') && super::glob::matches(name, &invocation.program)));
+                || pattern.programs.iter().any(|name| {
+                    name == &invocation.program
+                        || (name.contains('*') && super::glob::matches(name, &invocation.program))
+                });
             (named && (compiled.always || !harmless) && pattern.matches(invocation)).then_some(Hit {
                 id: &compiled.id,
                 risk: compiled.risk,

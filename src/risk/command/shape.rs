@@ -9,7 +9,9 @@ pub const NESTING_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misshapen {
     Empty,
-    TooLong { bytes: usize },
+    TooLong {
+        bytes: usize,
+    },
     TooDeep,
     /// Control characters that a terminal acts on, or text that is shown in another order than it runs.
     Hidden(char),

@@ -10,20 +10,45 @@ use super::walk::{Around, Walker};
 
 /// Programs whose output is meant for `eval`.
 const HOOKS: [&str; 24] = [
-    "ssh-agent", "direnv", "pyenv", "rbenv", "nodenv", "jenv", "brew", "starship", "zoxide", "minikube", "docker-machine", "opam",
-    "conda", "fnm", "mise", "asdf", "dircolors", "register-python-argcomplete", "keychain", "luarocks", "fzf", "atuin", "goenv", "micromamba",
+    "ssh-agent",
+    "direnv",
+    "pyenv",
+    "rbenv",
+    "nodenv",
+    "jenv",
+    "brew",
+    "starship",
+    "zoxide",
+    "minikube",
+    "docker-machine",
+    "opam",
+    "conda",
+    "fnm",
+    "mise",
+    "asdf",
+    "dircolors",
+    "register-python-argcomplete",
+    "keychain",
+    "luarocks",
+    "fzf",
+    "atuin",
+    "goenv",
+    "micromamba",
 ];
 
 /// Follows a program: what it runs, and itself where it does something of its own.
 pub fn follow(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
     match program {
-        "command" | "builtin" | "exec" | "nohup" | "time" | "setsid" | "chronic" | "caffeinate" | "unbuffer" | "proxychains" | "proxychains4" | "xvfb-run" | "dbus-run-session" | "noglob" | "fakeroot" | "rlwrap" | "catchsegv" | "systemd-inhibit" => {
+        "command" | "builtin" | "exec" | "nohup" | "time" | "setsid" | "chronic" | "caffeinate" | "unbuffer"
+        | "proxychains" | "proxychains4" | "xvfb-run" | "dbus-run-session" | "noglob" | "fakeroot" | "rlwrap"
+        | "catchsegv" | "systemd-inhibit" => {
             if program == "command" && words.first().is_some_and(|word| matches!(word.text.as_str(), "-v" | "-V")) {
                 return walker.emit("which", path, words, around);
             }
             transparent(walker, program, path, words, around, &["-a", "-p", "-s", "-n"])
         }
-        "nice" | "ionice" | "stdbuf" | "chrt" | "taskset" | "cpulimit" | "strace" | "ltrace" | "perf" | "valgrind" | "catch" | "prlimit" | "choom" => {
+        "nice" | "ionice" | "stdbuf" | "chrt" | "taskset" | "cpulimit" | "strace" | "ltrace" | "perf" | "valgrind"
+        | "catch" | "prlimit" | "choom" => {
             transparent(walker, program, path, words, around, &["-n", "-c", "-i", "-o", "-e", "-p", "-f", "-l"])
         }
         "timeout" | "gtimeout" | "flock" | "faketime" => {
@@ -67,7 +92,9 @@ pub fn follow(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fie
             walker.text(&text, around)
         }
         "trap" => match words.first() {
-            Some(first) if !first.text.starts_with('-') && words.len() > 1 => script(walker, Some(&first.clone()), around),
+            Some(first) if !first.text.starts_with('-') && words.len() > 1 => {
+                script(walker, Some(&first.clone()), around)
+            }
             Some(_) | None => walker.emit(program, path, words, around),
         },
         "alias" => {
@@ -93,9 +120,16 @@ pub fn follow(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fie
             walker.emit(program, path, words, around)
         }
         "ssh" | "mosh" | "plink" => remote(walker, program, path, words, around),
-        "docker" | "podman" | "nerdctl" | "kubectl" | "oc" | "k" | "docker-compose" | "lxc" | "vagrant" | "multipass" | "crictl" | "heroku" | "fly" | "flyctl" | "gcloud" | "aws" | "railway" | "minikube" => contained(walker, program, path, words, around),
-        "bundle" | "poetry" | "pipenv" | "uv" | "pdm" | "rye" | "hatch" | "conda" | "mamba" | "npx" | "pnpx" | "bunx" | "uvx" | "pnpm" | "yarn" | "npm" | "direnv" | "aws-vault" | "doppler" | "op" | "dotenv" | "infisical" | "chamber" | "teller" | "envchain" | "asdf" | "mise" | "rbenv" | "pyenv" | "nvm" | "volta" | "nix-shell" | "nix" | "devbox" | "mix" => runner(walker, program, path, words, around),
-        "tmux" | "screen" | "script" | "at" | "batch" | "start-stop-daemon" | "systemd-run" | "daemonize" | "dtach" | "pm2" | "forever" => detached(walker, program, path, words, around),
+        "docker" | "podman" | "nerdctl" | "kubectl" | "oc" | "k" | "docker-compose" | "lxc" | "vagrant"
+        | "multipass" | "crictl" | "heroku" | "fly" | "flyctl" | "gcloud" | "aws" | "railway" | "minikube" => {
+            contained(walker, program, path, words, around)
+        }
+        "bundle" | "poetry" | "pipenv" | "uv" | "pdm" | "rye" | "hatch" | "conda" | "mamba" | "npx" | "pnpx"
+        | "bunx" | "uvx" | "pnpm" | "yarn" | "npm" | "direnv" | "aws-vault" | "doppler" | "op" | "dotenv"
+        | "infisical" | "chamber" | "teller" | "envchain" | "asdf" | "mise" | "rbenv" | "pyenv" | "nvm" | "volta"
+        | "nix-shell" | "nix" | "devbox" | "mix" => runner(walker, program, path, words, around),
+        "tmux" | "screen" | "script" | "at" | "batch" | "start-stop-daemon" | "systemd-run" | "daemonize" | "dtach"
+        | "pm2" | "forever" => detached(walker, program, path, words, around),
         "git" => {
             for word in &words {
                 if let Some((_, command)) = word.text.split_once("=!") {
@@ -110,7 +144,12 @@ pub fn follow(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fie
             if let Some(at) = words.iter().position(|word| word.text == "foreach")
                 && words.iter().any(|word| word.text == "submodule")
             {
-                let text = words[at + 1..].iter().filter(|word| word.text != "--recursive").map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+                let text = words[at + 1..]
+                    .iter()
+                    .filter(|word| word.text != "--recursive")
+                    .map(|word| word.text.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 return walker.text(&text, around);
             }
             if let Some(at) = words.iter().position(|word| matches!(word.text.as_str(), "--exec" | "-x"))
@@ -136,7 +175,11 @@ pub fn follow(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fie
             }
             walker.emit(program, path, words, around)
         }
-        python if python.starts_with("python") && words.first().is_some_and(|word| word.text == "-m") && words.get(1).is_some_and(|module| walker.knows(&module.text)) => {
+        python
+            if python.starts_with("python")
+                && words.first().is_some_and(|word| word.text == "-m")
+                && words.get(1).is_some_and(|module| walker.knows(&module.text)) =>
+        {
             walker.emit(program, path, words.clone(), around);
             inner(walker, words, 1, around)
         }
@@ -156,7 +199,20 @@ fn embedded(walker: &mut Walker<'_>, around: &Around) {
     }
     let mut texts = Vec::new();
     for code in programs::inline_code(last) {
-        for call in ["system(", "popen(", "execSync(", "exec(", "shell_exec(", "run(", "call(", "check_output(", "Popen(", "spawnSync(", "passthru(", "system "] {
+        for call in [
+            "system(",
+            "popen(",
+            "execSync(",
+            "exec(",
+            "shell_exec(",
+            "run(",
+            "call(",
+            "check_output(",
+            "Popen(",
+            "spawnSync(",
+            "passthru(",
+            "system ",
+        ] {
             for (at, _) in code.match_indices(call).take(8) {
                 let rest = code[at + call.len()..].trim_start_matches([' ', '[', '(', 'f', 'r']);
                 let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'' | '`')) else { continue };
@@ -180,7 +236,11 @@ fn embedded(walker: &mut Walker<'_>, around: &Around) {
 
 fn of_shell(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
     let command = words.iter().position(|word| {
-        word.text == "--command" || (word.text.starts_with('-') && !word.text.starts_with("--") && word.text.len() <= 8 && word.text.ends_with('c'))
+        word.text == "--command"
+            || (word.text.starts_with('-')
+                && !word.text.starts_with("--")
+                && word.text.len() <= 8
+                && word.text.ends_with('c'))
     });
     let before_script = words.iter().take_while(|word| word.text.starts_with('-')).count();
     if let Some(at) = command.filter(|at| *at <= before_script) {
@@ -226,7 +286,8 @@ fn environment(walker: &mut Walker<'_>, path: &str, words: Vec<Field>, around: &
 
 fn elevate(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
     let mut around = around.clone();
-    let mut at = skip(&words, &["-u", "-g", "-h", "-p", "-C", "-r", "-t", "-U", "-D", "--user", "--group", "--host", "--chdir"]);
+    let mut at =
+        skip(&words, &["-u", "-g", "-h", "-p", "-C", "-r", "-t", "-U", "-D", "--user", "--group", "--host", "--chdir"]);
     if matches!(program, "gosu" | "su-exec") {
         at += 1;
     }
@@ -245,7 +306,27 @@ fn elevate(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>
 }
 
 fn from_list(walker: &mut Walker<'_>, program: &str, words: Vec<Field>, around: &Around) -> Source {
-    let at = skip(&words, &["-n", "-P", "-I", "-L", "-d", "-a", "-s", "-E", "--max-args", "--max-procs", "--replace", "--delimiter", "-j", "--jobs", "--arg-file", "-i"]);
+    let at = skip(
+        &words,
+        &[
+            "-n",
+            "-P",
+            "-I",
+            "-L",
+            "-d",
+            "-a",
+            "-s",
+            "-E",
+            "--max-args",
+            "--max-procs",
+            "--replace",
+            "--delimiter",
+            "-j",
+            "--jobs",
+            "--arg-file",
+            "-i",
+        ],
+    );
     let mut rest: Vec<Field> = words.into_iter().skip(at).collect();
     if program == "parallel" {
         let list = rest.iter().position(|word| word.text.starts_with(":::"));
@@ -258,14 +339,22 @@ fn from_list(walker: &mut Walker<'_>, program: &str, words: Vec<Field>, around: 
     if rest.is_empty() {
         return match &around.stdin {
             // Without a program, the lines themselves are run.
-            Source::Literal(text) if program == "parallel" => walker.text(&text.clone(), &Around { stdin: Source::Nothing, ..around.clone() }),
+            Source::Literal(text) if program == "parallel" => {
+                walker.text(&text.clone(), &Around { stdin: Source::Nothing, ..around.clone() })
+            }
             _ => Source::Local,
         };
     }
     rest.retain(|word| word.text != "{}");
     match &around.stdin {
-        Source::Listing(items) if !items.is_empty() => rest.extend(items.iter().take(64).map(|item| Field { text: item.clone(), dynamic: false, quoted: true })),
-        Source::Literal(text) => rest.extend(text.split_whitespace().take(64).map(|item| Field { text: item.to_owned(), dynamic: false, quoted: true })),
+        Source::Listing(items) if !items.is_empty() => {
+            rest.extend(items.iter().take(64).map(|item| Field { text: item.clone(), dynamic: false, quoted: true }))
+        }
+        Source::Literal(text) => rest.extend(text.split_whitespace().take(64).map(|item| Field {
+            text: item.to_owned(),
+            dynamic: false,
+            quoted: true,
+        })),
         _ => rest.push(Field { text: "$ITEM".to_owned(), dynamic: true, quoted: true }),
     }
     let source = match &around.stdin {
@@ -278,10 +367,16 @@ fn from_list(walker: &mut Walker<'_>, program: &str, words: Vec<Field>, around: 
 
 fn find(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
     let invocation = Invocation { args: args::sort(program, words.clone()), ..Invocation::default() };
-    let selected: Vec<Field> = flow::found_by(&invocation).into_iter().map(|text| Field { text, dynamic: false, quoted: true }).collect();
+    let selected: Vec<Field> =
+        flow::found_by(&invocation).into_iter().map(|text| Field { text, dynamic: false, quoted: true }).collect();
     for (at, word) in words.iter().enumerate() {
-        if matches!(word.text.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir" | "-x" | "-X" | "--exec" | "--exec-batch") && (word.text.len() > 2 || program.starts_with("fd")) {
-            let mut command: Vec<Field> = words[at + 1..].iter().take_while(|word| !matches!(word.text.as_str(), ";" | "+")).cloned().collect();
+        if matches!(
+            word.text.as_str(),
+            "-exec" | "-execdir" | "-ok" | "-okdir" | "-x" | "-X" | "--exec" | "--exec-batch"
+        ) && (word.text.len() > 2 || program.starts_with("fd"))
+        {
+            let mut command: Vec<Field> =
+                words[at + 1..].iter().take_while(|word| !matches!(word.text.as_str(), ";" | "+")).cloned().collect();
             let had = command.len();
             command.retain(|word| word.text != "{}");
             if command.len() < had || program.starts_with("fd") {
@@ -302,12 +397,19 @@ fn find(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, a
 }
 
 fn remote(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
-    let at = skip(&words, &["-i", "-p", "-l", "-o", "-J", "-F", "-L", "-R", "-D", "-c", "-E", "-b", "-W", "-w", "-P", "-m", "-e", "-S", "-B", "-I", "-O", "-Q"]);
+    let at = skip(
+        &words,
+        &[
+            "-i", "-p", "-l", "-o", "-J", "-F", "-L", "-R", "-D", "-c", "-E", "-b", "-W", "-w", "-P", "-m", "-e", "-S",
+            "-B", "-I", "-O", "-Q",
+        ],
+    );
     let source = walker.emit(program, path, words[..(at + 1).min(words.len())].to_vec(), around);
     let mut around = around.clone();
     around.facts.add(Fact::Elsewhere);
     around.context.extend(words.get(at).map(|host| host.text.clone()));
-    let text = words.get(at + 1..).unwrap_or_default().iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+    let text =
+        words.get(at + 1..).unwrap_or_default().iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
     if text.trim().is_empty() {
         if let Source::Literal(script) = around.stdin.clone() {
             around.stdin = Source::Nothing;
@@ -323,13 +425,23 @@ fn remote(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>,
 fn contained(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
     let source = walker.emit(program, path, words.clone(), around);
     let sorted = args::sort(program, words.clone());
-    let positions: Vec<usize> = sorted.iter().enumerate().filter(|(_, arg)| matches!(arg.role, Role::Positional | Role::Either)).map(|(at, _)| at).collect();
+    let positions: Vec<usize> = sorted
+        .iter()
+        .enumerate()
+        .filter(|(_, arg)| matches!(arg.role, Role::Positional | Role::Either))
+        .map(|(at, _)| at)
+        .collect();
     let texts: Vec<&str> = positions.iter().map(|at| sorted[*at].text.as_str()).collect();
     let after_dashes = words.iter().position(|word| word.text == "--").map(|at| at + 1);
     let is_exec = |word: &&str| matches!(*word, "exec" | "run" | "ssh" | "console" | "debug");
     let Some(exec) = texts.iter().position(|word| is_exec(&word)).filter(|at| *at <= 2) else {
         // kubectl config use-context prod, and the like.
-        if texts.contains(&"use-context") || texts.contains(&"set-context") || texts.contains(&"configurations") || texts.contains(&"get-credentials") || texts.contains(&"update-kubeconfig") {
+        if texts.contains(&"use-context")
+            || texts.contains(&"set-context")
+            || texts.contains(&"configurations")
+            || texts.contains(&"get-credentials")
+            || texts.contains(&"update-kubeconfig")
+        {
             let words: Vec<String> = texts.iter().skip(1).map(|text| (*text).to_owned()).collect();
             walker.act_on(words);
         }
@@ -337,15 +449,23 @@ fn contained(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fiel
     };
     let mut inside = around.clone();
     inside.facts.add(Fact::Elsewhere);
-    inside.context.extend(words.iter().take(positions[exec] + 6).filter(|word| !word.text.contains(' ')).map(|word| word.text.clone()));
-    if let Some(command) = words.iter().position(|word| matches!(word.text.as_str(), "-c" | "-C" | "--command")).filter(|_| !matches!(program, "docker" | "podman" | "kubectl" | "oc" | "docker-compose")) {
+    inside.context.extend(
+        words.iter().take(positions[exec] + 6).filter(|word| !word.text.contains(' ')).map(|word| word.text.clone()),
+    );
+    if let Some(command) = words
+        .iter()
+        .position(|word| matches!(word.text.as_str(), "-c" | "-C" | "--command"))
+        .filter(|_| !matches!(program, "docker" | "podman" | "kubectl" | "oc" | "docker-compose"))
+    {
         script(walker, words.get(command + 1), &inside);
         return source;
     }
     let start = match (program, after_dashes) {
         (_, Some(at)) => at,
         ("kubectl" | "oc" | "k", None) => return source,
-        ("docker" | "podman" | "nerdctl" | "docker-compose" | "crictl" | "lxc", None) => container_command(&words, positions[exec]),
+        ("docker" | "podman" | "nerdctl" | "docker-compose" | "crictl" | "lxc", None) => {
+            container_command(&words, positions[exec])
+        }
         ("heroku" | "railway", None) => positions.get(exec + 1).copied().unwrap_or(words.len()),
         (_, None) => return source,
     };
@@ -361,8 +481,36 @@ fn contained(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Fiel
 /// Where the command of `docker exec` or `docker run` begins: after the flags and the container or image.
 fn container_command(words: &[Field], exec: usize) -> usize {
     const VALUES: [&str; 30] = [
-        "-e", "--env", "-w", "--workdir", "-u", "--user", "-v", "--volume", "-p", "--publish", "--name", "--network", "--entrypoint", "--mount",
-        "--env-file", "--platform", "-h", "--hostname", "-l", "--label", "--cpus", "-m", "--memory", "--add-host", "--device", "--cap-add", "--security-opt", "--pid", "--restart", "--index",
+        "-e",
+        "--env",
+        "-w",
+        "--workdir",
+        "-u",
+        "--user",
+        "-v",
+        "--volume",
+        "-p",
+        "--publish",
+        "--name",
+        "--network",
+        "--entrypoint",
+        "--mount",
+        "--env-file",
+        "--platform",
+        "-h",
+        "--hostname",
+        "-l",
+        "--label",
+        "--cpus",
+        "-m",
+        "--memory",
+        "--add-host",
+        "--device",
+        "--cap-add",
+        "--security-opt",
+        "--pid",
+        "--restart",
+        "--index",
     ];
     let mut at = exec + 1;
     while let Some(word) = words.get(at) {
@@ -380,8 +528,30 @@ fn container_command(words: &[Field], exec: usize) -> usize {
 /// Runners of a project's own tools: `poetry run X`, `npx X`, `bundle exec X`.
 fn runner(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
     let source = walker.emit(program, path, words.clone(), around);
-    let at = skip(&words, &["-C", "--prefix", "--python", "-p", "--package", "--with", "-w", "--project", "--config", "-n", "--filter", "-e", "-f", "--env-file", "--directory"]);
-    if let Some(text) = words.iter().position(|word| matches!(word.text.as_str(), "--run" | "--command" | "-c")).and_then(|at| words.get(at + 1))
+    let at = skip(
+        &words,
+        &[
+            "-C",
+            "--prefix",
+            "--python",
+            "-p",
+            "--package",
+            "--with",
+            "-w",
+            "--project",
+            "--config",
+            "-n",
+            "--filter",
+            "-e",
+            "-f",
+            "--env-file",
+            "--directory",
+        ],
+    );
+    if let Some(text) = words
+        .iter()
+        .position(|word| matches!(word.text.as_str(), "--run" | "--command" | "-c"))
+        .and_then(|at| words.get(at + 1))
         && matches!(program, "nix-shell" | "nix" | "npx" | "devbox")
     {
         script(walker, Some(&text.clone()), around);
@@ -406,16 +576,25 @@ fn runner(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>,
     };
     let mut start = start;
     while words.get(start).is_some_and(|word| word.text.starts_with('-')) {
-        start += 1 + usize::from(matches!(words[start].text.as_str(), "-p" | "--package" | "--with" | "--python" | "-n"));
+        start +=
+            1 + usize::from(matches!(words[start].text.as_str(), "-p" | "--package" | "--with" | "--python" | "-n"));
     }
     let mut around = around.clone();
-    around.context.extend(words.iter().take(start).filter(|word| !word.text.contains(' ')).map(|word| word.text.clone()));
-    let rest: Vec<Field> = words.into_iter().skip(start).map(|mut word| {
-        if let Some((name, _)) = word.text.split_once('@').filter(|(name, _)| !name.is_empty() && !word.text.contains('/')) {
-            word.text = name.to_owned();
-        }
-        word
-    }).collect();
+    around
+        .context
+        .extend(words.iter().take(start).filter(|word| !word.text.contains(' ')).map(|word| word.text.clone()));
+    let rest: Vec<Field> = words
+        .into_iter()
+        .skip(start)
+        .map(|mut word| {
+            if let Some((name, _)) =
+                word.text.split_once('@').filter(|(name, _)| !name.is_empty() && !word.text.contains('/'))
+            {
+                word.text = name.to_owned();
+            }
+            word
+        })
+        .collect();
     if !rest.is_empty() {
         walker.run(rest, &around);
     }
@@ -443,8 +622,16 @@ fn detached(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field
     source
 }
 
-fn transparent(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around, values: &[&str]) -> Source {
-    let with_values = if matches!(program, "command" | "exec" | "builtin" | "nohup" | "setsid" | "time") { &[] } else { values };
+fn transparent(
+    walker: &mut Walker<'_>,
+    program: &str,
+    path: &str,
+    words: Vec<Field>,
+    around: &Around,
+    values: &[&str],
+) -> Source {
+    let with_values =
+        if matches!(program, "command" | "exec" | "builtin" | "nohup" | "setsid" | "time") { &[] } else { values };
     let at = skip(&words, with_values);
     if at >= words.len() {
         return walker.emit(program, path, words, around);

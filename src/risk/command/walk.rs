@@ -399,11 +399,36 @@ impl<'k> Walker<'k> {
 
     /// Variables that change what other programs do are programs of their own to the rules.
     fn emit_assignment(&mut self, name: &str, value: &Field, around: &Around) {
-        let loads = matches!(name, "LD_PRELOAD" | "LD_LIBRARY_PATH" | "DYLD_INSERT_LIBRARIES" | "PROMPT_COMMAND" | "BASH_ENV" | "ENV" | "GIT_SSH_COMMAND" | "PATH" | "PERL5OPT" | "NODE_OPTIONS" | "PYTHONSTARTUP" | "HISTFILE" | "HISTSIZE" | "GIT_SSL_NO_VERIFY" | "NODE_TLS_REJECT_UNAUTHORIZED" | "PYTHONHTTPSVERIFY");
-        let holds = ["SECRET", "PASSWORD", "TOKEN", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"].iter().any(|part| name.contains(part));
+        let loads = matches!(
+            name,
+            "LD_PRELOAD"
+                | "LD_LIBRARY_PATH"
+                | "DYLD_INSERT_LIBRARIES"
+                | "PROMPT_COMMAND"
+                | "BASH_ENV"
+                | "ENV"
+                | "GIT_SSH_COMMAND"
+                | "PATH"
+                | "PERL5OPT"
+                | "NODE_OPTIONS"
+                | "PYTHONSTARTUP"
+                | "HISTFILE"
+                | "HISTSIZE"
+                | "GIT_SSL_NO_VERIFY"
+                | "NODE_TLS_REJECT_UNAUTHORIZED"
+                | "PYTHONHTTPSVERIFY"
+        );
+        let holds = ["SECRET", "PASSWORD", "TOKEN", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"]
+            .iter()
+            .any(|part| name.contains(part));
         if loads || holds {
             let words = vec![Field { text: name.to_owned(), ..Field::default() }, value.clone()];
-            self.emit("set_variable", "set_variable", words, &Around { context: around.context.clone(), ..Around::default() });
+            self.emit(
+                "set_variable",
+                "set_variable",
+                words,
+                &Around { context: around.context.clone(), ..Around::default() },
+            );
         }
     }
 
@@ -415,14 +440,29 @@ impl<'k> Walker<'k> {
                     match kind {
                         IoFileRedirectKind::Read => {
                             let secret = crate::risk::text::paths::PathClass::of(&field.text, &self.cwd).secret;
-                            self.emit("read_from", "<", vec![field], &Around { context: around.context.clone(), ..Around::default() });
+                            self.emit(
+                                "read_from",
+                                "<",
+                                vec![field],
+                                &Around { context: around.context.clone(), ..Around::default() },
+                            );
                             around.stdin = if secret { Source::Secret } else { Source::Local };
                         }
                         IoFileRedirectKind::Write | IoFileRedirectKind::Clobber | IoFileRedirectKind::ReadAndWrite => {
-                            self.emit("write_to", ">", vec![field], &Around { facts: around.facts, ..Around::default() });
+                            self.emit(
+                                "write_to",
+                                ">",
+                                vec![field],
+                                &Around { facts: around.facts, ..Around::default() },
+                            );
                         }
                         IoFileRedirectKind::Append => {
-                            self.emit("append_to", ">>", vec![field], &Around { facts: around.facts, ..Around::default() });
+                            self.emit(
+                                "append_to",
+                                ">>",
+                                vec![field],
+                                &Around { facts: around.facts, ..Around::default() },
+                            );
                         }
                         IoFileRedirectKind::DuplicateInput | IoFileRedirectKind::DuplicateOutput => {}
                     }
@@ -504,7 +544,24 @@ impl<'k> Walker<'k> {
 /// Variables whose value says where programs act.
 fn names_place(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    ["ENV", "PROFILE", "CONTEXT", "KUBECONFIG", "HOST", "STAGE", "TARGET", "CLUSTER", "NAMESPACE", "PROJECT", "DATABASE_URL", "WORKSPACE", "REGION", "DEPLOY"].iter().any(|part| name.contains(part))
+    [
+        "ENV",
+        "PROFILE",
+        "CONTEXT",
+        "KUBECONFIG",
+        "HOST",
+        "STAGE",
+        "TARGET",
+        "CLUSTER",
+        "NAMESPACE",
+        "PROJECT",
+        "DATABASE_URL",
+        "WORKSPACE",
+        "REGION",
+        "DEPLOY",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
 }
 
 /// The name that rules know a program by.

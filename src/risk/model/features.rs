@@ -17,10 +17,34 @@ pub type Sink<'a> = &'a mut dyn FnMut(&'static str, &str, &str);
 
 /// Facts that speak for harm. Those that speak against it are no features: nothing lowers.
 const TELLING: [Fact; 28] = [
-    Fact::Root, Fact::WorkspaceRoot, Fact::System, Fact::Outside, Fact::Secret, Fact::Device, Fact::Autorun, Fact::Pipeline,
-    Fact::GitDir, Fact::Dynamic, Fact::Wildcard, Fact::Production, Fact::ProtectedBranch, Fact::Remote, Fact::SqlDestructive,
-    Fact::SqlUnbounded, Fact::SqlPrivilege, Fact::SqlWrite, Fact::CodeDestroys, Fact::CodeExecutes, Fact::CodeConnects,
-    Fact::InNetwork, Fact::InDecoded, Fact::InSecret, Fact::Destroys, Fact::Releases, Fact::Privileged, Fact::Elsewhere,
+    Fact::Root,
+    Fact::WorkspaceRoot,
+    Fact::System,
+    Fact::Outside,
+    Fact::Secret,
+    Fact::Device,
+    Fact::Autorun,
+    Fact::Pipeline,
+    Fact::GitDir,
+    Fact::Dynamic,
+    Fact::Wildcard,
+    Fact::Production,
+    Fact::ProtectedBranch,
+    Fact::Remote,
+    Fact::SqlDestructive,
+    Fact::SqlUnbounded,
+    Fact::SqlPrivilege,
+    Fact::SqlWrite,
+    Fact::CodeDestroys,
+    Fact::CodeExecutes,
+    Fact::CodeConnects,
+    Fact::InNetwork,
+    Fact::InDecoded,
+    Fact::InSecret,
+    Fact::Destroys,
+    Fact::Releases,
+    Fact::Privileged,
+    Fact::Elsewhere,
 ];
 
 /// Whether the model has anything to say of a program: of one that only looks, it has not.
@@ -67,7 +91,8 @@ pub fn of_invocation(invocation: &Invocation, sink: Sink<'_>) {
 }
 
 fn trigrams(word: &str, sink: Sink<'_>) {
-    let lower: Vec<char> = std::iter::once('^').chain(word.to_lowercase().chars().take(TRIGRAM_CHARS_MAX)).chain(['$']).collect();
+    let lower: Vec<char> =
+        std::iter::once('^').chain(word.to_lowercase().chars().take(TRIGRAM_CHARS_MAX)).chain(['$']).collect();
     for three in lower.windows(3) {
         let text: String = three.iter().collect();
         sink("letters", &text, "");
@@ -81,7 +106,9 @@ pub fn of_action(tool: &str, signals: &[&str], parameters: &Map<String, Value>, 
         sink("trait", signal, "");
         sink("tool and trait", tool, signal);
     }
-    let texts = parameters.iter().filter(|(name, _)| !["content", "reasoning", "message", "query", "description"].contains(&name.as_str()));
+    let texts = parameters
+        .iter()
+        .filter(|(name, _)| !["content", "reasoning", "message", "query", "description"].contains(&name.as_str()));
     for (name, value) in texts.take(WORDS_MAX) {
         sink("tool and parameter", tool, name);
         let Some(text) = value.as_str().filter(|text| text.len() <= 256) else { continue };

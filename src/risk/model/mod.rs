@@ -110,7 +110,8 @@ impl Model {
     /// # Errors
     /// JSON that is no model, another format, a weight below zero, a curve that falls.
     pub fn parse(bytes: &[u8]) -> Result<Model, ModelError> {
-        let file: ModelFile = serde_json::from_slice(bytes).map_err(|error| ModelError::Unreadable(error.to_string()))?;
+        let file: ModelFile =
+            serde_json::from_slice(bytes).map_err(|error| ModelError::Unreadable(error.to_string()))?;
         if file.format != FORMAT {
             return Err(ModelError::Format { found: file.format });
         }
@@ -121,7 +122,11 @@ impl Model {
             return Err(ModelError::Invalid("a weight lies outside 0 to 65536: the model could lower a score"));
         }
         let rising = file.curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
-        if file.curve.is_empty() || file.curve.len() > 1024 || !rising || file.curve.iter().any(|(_, bps)| *bps > 10_000) {
+        if file.curve.is_empty()
+            || file.curve.len() > 1024
+            || !rising
+            || file.curve.iter().any(|(_, bps)| *bps > 10_000)
+        {
             return Err(ModelError::Invalid("its curve is empty, too long or falls"));
         }
         let mut weights = vec![0; BUCKETS];
@@ -152,7 +157,12 @@ impl Model {
     }
 
     /// The probability for a tool call, and its heaviest features.
-    pub fn action(&self, tool: &str, signals: &[&str], parameters: &Map<String, Value>) -> (RiskScore, Vec<(String, f64)>) {
+    pub fn action(
+        &self,
+        tool: &str,
+        signals: &[&str],
+        parameters: &Map<String, Value>,
+    ) -> (RiskScore, Vec<(String, f64)>) {
         let probability = self.probability(|sink| features::of_action(tool, signals, parameters, sink));
         (probability, self.top(|sink| features::of_action(tool, signals, parameters, sink)))
     }
@@ -177,7 +187,9 @@ impl Model {
             let bucket = bucket(kind, a, b);
             if self.weights[bucket] > 0 {
                 let name = if b.is_empty() { format!("{kind} {a}") } else { format!("{kind} {a} {b}") };
-                found.entry(bucket).or_insert((name.chars().filter(|c| !c.is_control()).take(64).collect(), self.weights[bucket]));
+                found
+                    .entry(bucket)
+                    .or_insert((name.chars().filter(|c| !c.is_control()).take(64).collect(), self.weights[bucket]));
             }
         });
         let mut found: Vec<(String, i32)> = found.into_values().collect();
@@ -241,7 +253,10 @@ mod tests {
         assert_eq!(file(|v| v["format"] = 2.into()).unwrap_err(), ModelError::Format { found: 2 });
         assert!(matches!(file(|v| v["weights"]["3"] = (-1).into()), Err(ModelError::Invalid(_))));
         assert!(matches!(file(|v| v["weights"]["4096"] = 1.into()), Err(ModelError::Invalid(_))));
-        assert!(matches!(file(|v| v["curve"] = serde_json::json!([[0, 5000], [1, 4000]])), Err(ModelError::Invalid(_))));
+        assert!(matches!(
+            file(|v| v["curve"] = serde_json::json!([[0, 5000], [1, 4000]])),
+            Err(ModelError::Invalid(_))
+        ));
         assert!(matches!(file(|v| v["extra"] = 1.into()), Err(ModelError::Unreadable(_))));
     }
 
@@ -249,6 +264,9 @@ mod tests {
     fn the_curve_is_followed_between_its_points() {
         let model = file(|_| ()).unwrap();
         let at = |sum: i64| model.curve_at(sum).bps();
-        assert_eq!([at(-9999), at(-4096), at(-2048), at(0), at(2048), at(4096), at(99_999)], [100, 100, 2550, 5000, 7450, 9900, 9900]);
+        assert_eq!(
+            [at(-9999), at(-4096), at(-2048), at(0), at(2048), at(4096), at(99_999)],
+            [100, 100, 2550, 5000, 7450, 9900, 9900]
+        );
     }
 }

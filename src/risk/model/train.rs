@@ -76,7 +76,11 @@ pub fn fit(policy: &RiskPolicy, tools: &dyn Tools, rows: &[Row], source: &Source
         buckets: BUCKETS,
         intercept: units(intercept),
         curve: curve(),
-        weights: weights.iter().map(|(bucket, weight)| (*bucket, units(*weight))).filter(|(_, weight)| *weight > 0).collect(),
+        weights: weights
+            .iter()
+            .map(|(bucket, weight)| (*bucket, units(*weight)))
+            .filter(|(_, weight)| *weight > 0)
+            .collect(),
         card: card(rows, source, threshold),
     };
     let model = Model::parse(&serde_json::to_vec(&file)?)?;
@@ -112,7 +116,14 @@ fn samples_of(policy: &RiskPolicy, tools: &dyn Tools, row: &Row) -> Vec<Sample> 
             let Some((tier, base)) = tools.tier_and_base(&tool_name) else { return Vec::new() };
             let parameters = row.parameters.clone().unwrap_or_default();
             let context = RunContext::default();
-            let input = RiskInput { tool_name: &tool_name, tier: Some(tier), base, parameters: &parameters, reasoning: "", context: &context };
+            let input = RiskInput {
+                tool_name: &tool_name,
+                tier: Some(tier),
+                base,
+                parameters: &parameters,
+                reasoning: "",
+                context: &context,
+            };
             let assessment = policy.assess(&input, MOMENT);
             let signals = telling(&assessment.modifiers);
             vec![sample(&|sink| features::of_action(tool_name.as_str(), &signals, &parameters, sink))]
@@ -125,10 +136,14 @@ fn raising_fit(samples: &[Sample]) -> Result<(BTreeMap<usize, f64>, f64), TrainE
     for bucket in samples.iter().flat_map(|sample| &sample.buckets) {
         *counts.entry(*bucket).or_default() += 1;
     }
-    let mut columns: Vec<usize> = counts.into_iter().filter(|(_, count)| *count >= SAMPLES_MIN).map(|(bucket, _)| bucket).collect();
+    let mut columns: Vec<usize> =
+        counts.into_iter().filter(|(_, count)| *count >= SAMPLES_MIN).map(|(bucket, _)| bucket).collect();
     let mut fitted = (BTreeMap::new(), 0.0);
     for round in 1..=ROUNDS_MAX {
-        let values: Vec<f64> = samples.iter().flat_map(|sample| columns.iter().map(|column| f64::from(u8::from(sample.buckets.contains(column))))).collect();
+        let values: Vec<f64> = samples
+            .iter()
+            .flat_map(|sample| columns.iter().map(|column| f64::from(u8::from(sample.buckets.contains(column)))))
+            .collect();
         let matrix = Array2::from_shape_vec((samples.len(), columns.len()), values).map_err(TrainError::Shape)?;
         let targets: Array1<bool> = samples.iter().map(|sample| sample.dangerous).collect();
         let regression = LogisticRegression::default().alpha(ALPHA).max_iterations(ITERATIONS_MAX).with_intercept(true);
@@ -136,8 +151,12 @@ fn raising_fit(samples: &[Sample]) -> Result<(BTreeMap<usize, f64>, f64), TrainE
         // Which class is the positive one is linfa's choice.
         let sign = if model.labels().pos.class { 1.0 } else { -1.0 };
         let weights: Vec<f64> = model.params().iter().map(|weight| weight * sign).collect();
-        let kept: Vec<usize> = columns.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0).map(|(column, _)| *column).collect();
-        fitted = (columns.iter().copied().zip(weights).filter(|(_, weight)| *weight > 0.0).collect(), model.intercept() * sign);
+        let kept: Vec<usize> =
+            columns.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0).map(|(column, _)| *column).collect();
+        fitted = (
+            columns.iter().copied().zip(weights).filter(|(_, weight)| *weight > 0.0).collect(),
+            model.intercept() * sign,
+        );
         if kept.len() == columns.len() || round == ROUNDS_MAX {
             break;
         }
@@ -164,10 +183,12 @@ fn units(value: f64) -> i32 {
 
 /// The logistic function at steps of a quarter from -8 to 8.
 fn curve() -> Vec<(i32, u16)> {
-    (-32..=32).map(|step| {
-        let x = f64::from(step) / 4.0;
-        (units(x), (10_000.0 / (1.0 + (-x).exp())).round() as u16)
-    }).collect()
+    (-32..=32)
+        .map(|step| {
+            let x = f64::from(step) / 4.0;
+            (units(x), (10_000.0 / (1.0 + (-x).exp())).round() as u16)
+        })
+        .collect()
 }
 
 fn card(rows: &[Row], source: &Source<'_>, threshold: f64) -> Card {
@@ -190,8 +211,16 @@ fn card(rows: &[Row], source: &Source<'_>, threshold: f64) -> Card {
 
 fn metrics(policy: RiskPolicy, tools: &dyn Tools, rows: &[Row]) -> BTreeMap<String, f64> {
     let report = evaluate::evaluate(&policy, tools, rows);
-    let named = [("recall", report.recall), ("false_positive_rate", report.false_positive_rate), ("roc_auc", report.roc_auc), ("ece", report.ece)];
-    named.into_iter().filter_map(|(name, value)| value.map(|value| (format!("train_{name}"), (value * 10_000.0).round() / 10_000.0))).collect()
+    let named = [
+        ("recall", report.recall),
+        ("false_positive_rate", report.false_positive_rate),
+        ("roc_auc", report.roc_auc),
+        ("ece", report.ece),
+    ];
+    named
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| (format!("train_{name}"), (value * 10_000.0).round() / 10_000.0)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -16,26 +16,115 @@ pub struct Calls {
 }
 
 const DESTROYS: [&str; 26] = [
-    "rmtree", "os.remove", "os.unlink", "os.rmdir", "removedirs", ".unlink(", "unlinkSync", "rmSync", "rmdirSync",
-    "fs.rm(", "fs.unlink(", "fs.rmdir(", "rm_rf", "rm_r(", "File.delete", "FileUtils.rm", "remove_tree", "unlink glob",
-    "unlink <", "unlink(", "unlink ", "drop_all(", "flushall", "deleteMany({})", "dropDatabase", ".objects.all().delete()",
+    "rmtree",
+    "os.remove",
+    "os.unlink",
+    "os.rmdir",
+    "removedirs",
+    ".unlink(",
+    "unlinkSync",
+    "rmSync",
+    "rmdirSync",
+    "fs.rm(",
+    "fs.unlink(",
+    "fs.rmdir(",
+    "rm_rf",
+    "rm_r(",
+    "File.delete",
+    "FileUtils.rm",
+    "remove_tree",
+    "unlink glob",
+    "unlink <",
+    "unlink(",
+    "unlink ",
+    "drop_all(",
+    "flushall",
+    "deleteMany({})",
+    "dropDatabase",
+    ".objects.all().delete()",
 ];
 const EXECUTES: [&str; 29] = [
-    "os.system", "subprocess", "os.popen", "os.exec", "os.spawn", "pty.spawn", "exec(", "eval(", "child_process",
-    "execSync", "spawnSync", "system(", "system \"", "system '", "shell_exec", "passthru(", "popen(", "proc_open", "%x(", "IO.popen",
-    "Kernel.exec", "Open3", "__import__", "os.execute", "Runtime.getRuntime", "qx(", "exec \"", "exec '", "exec /",
+    "os.system",
+    "subprocess",
+    "os.popen",
+    "os.exec",
+    "os.spawn",
+    "pty.spawn",
+    "exec(",
+    "eval(",
+    "child_process",
+    "execSync",
+    "spawnSync",
+    "system(",
+    "system \"",
+    "system '",
+    "shell_exec",
+    "passthru(",
+    "popen(",
+    "proc_open",
+    "%x(",
+    "IO.popen",
+    "Kernel.exec",
+    "Open3",
+    "__import__",
+    "os.execute",
+    "Runtime.getRuntime",
+    "qx(",
+    "exec \"",
+    "exec '",
+    "exec /",
 ];
 const CONNECTS: [&str; 22] = [
-    "socket", "urlopen", "urllib", "requests.", "http.client", "http.get", "https.get", "fetch(", "net.connect",
-    "net.Socket", "axios", "LWP::", "Net::HTTP", "TCPSocket", "fsockopen", "curl_exec", "smtplib", "ftplib", "paramiko",
-    "IO::Socket", "open-uri", "XMLHttpRequest",
+    "socket",
+    "urlopen",
+    "urllib",
+    "requests.",
+    "http.client",
+    "http.get",
+    "https.get",
+    "fetch(",
+    "net.connect",
+    "net.Socket",
+    "axios",
+    "LWP::",
+    "Net::HTTP",
+    "TCPSocket",
+    "fsockopen",
+    "curl_exec",
+    "smtplib",
+    "ftplib",
+    "paramiko",
+    "IO::Socket",
+    "open-uri",
+    "XMLHttpRequest",
 ];
 const SECRETS: [&str; 14] = [
-    "os.environ", "process.env", "ENV.to_h", "getenv", "%ENV", ".ssh/", "id_rsa", ".aws/credentials", "/etc/shadow", "/etc/passwd", ".env'",
-    ".env\"", "$_ENV", ".kube/config",
+    "os.environ",
+    "process.env",
+    "ENV.to_h",
+    "getenv",
+    "%ENV",
+    ".ssh/",
+    "id_rsa",
+    ".aws/credentials",
+    "/etc/shadow",
+    "/etc/passwd",
+    ".env'",
+    ".env\"",
+    "$_ENV",
+    ".kube/config",
 ];
-const DECODES: [&str; 9] =
-    ["b64decode", "base64.decode", "Buffer.from(", "atob(", "decode64", "unhexlify", "fromhex", "codecs.decode", "unpack("];
+const DECODES: [&str; 9] = [
+    "b64decode",
+    "base64.decode",
+    "Buffer.from(",
+    "atob(",
+    "decode64",
+    "unhexlify",
+    "fromhex",
+    "codecs.decode",
+    "unpack(",
+];
 
 /// Reads the calls of a piece of source code.
 pub fn read(text: &str) -> Calls {
@@ -82,16 +171,23 @@ pub fn harmful_line(text: &str) -> Option<&str> {
                 None => false,
             })
         }) || removes_root(line)
-            || (line.contains("nc ") && (line.contains(" -e /bin/") || line.contains(" -e sh") || line.contains(" -e bash")))
-            || line.contains("chmod -R 777 /") || line.contains("chmod 777 /")
-            || (line.contains("rmtree(") && (line.contains("(\"/") || line.contains("('/") || line.contains("(\"~") || line.contains("expanduser")))
+            || (line.contains("nc ")
+                && (line.contains(" -e /bin/") || line.contains(" -e sh") || line.contains(" -e bash")))
+            || line.contains("chmod -R 777 /")
+            || line.contains("chmod 777 /")
+            || (line.contains("rmtree(")
+                && (line.contains("(\"/")
+                    || line.contains("('/")
+                    || line.contains("(\"~")
+                    || line.contains("expanduser")))
     })
 }
 
 fn removes_root(line: &str) -> bool {
     let Some(at) = line.find("rm -rf ").or_else(|| line.find("rm -fr ")) else { return false };
     let target = line[at + 7..].trim_start_matches("--no-preserve-root").trim_start().trim_start_matches(['"', '\'']);
-    let target: String = target.chars().take_while(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | ';' | '&' | ')')).collect();
+    let target: String =
+        target.chars().take_while(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | ';' | '&' | ')')).collect();
     let class = super::paths::PathClass::of(&target, "");
     class.root || class.system || target.starts_with('$') || target.starts_with('~')
 }

@@ -51,8 +51,20 @@ fn token(word: &str) -> Option<&'static str> {
 fn line(line: &str) -> Option<&'static str> {
     let lower = line.to_ascii_lowercase();
     const NAMES: [&str; 14] = [
-        "password", "passwd", "secret_key", "secretkey", "api_key", "apikey", "access_key", "auth_token", "access_token",
-        "private_key", "client_secret", "db_pass", "api_token", "secret",
+        "password",
+        "passwd",
+        "secret_key",
+        "secretkey",
+        "api_key",
+        "apikey",
+        "access_key",
+        "auth_token",
+        "access_token",
+        "private_key",
+        "client_secret",
+        "db_pass",
+        "api_token",
+        "secret",
     ];
     if let Some(at) = lower.find("://") {
         let rest = &line[at + 3..];
@@ -61,13 +73,17 @@ fn line(line: &str) -> Option<&'static str> {
             && let Some((_, password)) = user.split_once(':')
             && password.len() >= 4
             && !is_placeholder(password)
-            && !["localhost", "127.0.0.1", "db", "postgres", "redis", "example.com"].iter().any(|h| host.split(':').next() == Some(h))
+            && !["localhost", "127.0.0.1", "db", "postgres", "redis", "example.com"]
+                .iter()
+                .any(|h| host.split(':').next() == Some(h))
         {
             return Some("a password in a URL");
         }
     }
     let name = NAMES.iter().find_map(|name| lower.find(name).map(|at| at + name.len()))?;
-    let rest = lower.get(name..)?.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '"' | '\'' | ' ' | ']'));
+    let rest = lower
+        .get(name..)?
+        .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '"' | '\'' | ' ' | ']'));
     let value = rest.strip_prefix(":=").or_else(|| rest.strip_prefix(['=', ':']))?.trim_start();
     if value.starts_with('=') {
         return None;
@@ -78,14 +94,44 @@ fn line(line: &str) -> Option<&'static str> {
     };
     let plain = value.bytes().all(|b| b.is_ascii_graphic()) && !value.contains(['(', '{', '<', '$', '[']);
     let mixed = value.bytes().any(|b| b.is_ascii_digit()) || value.bytes().any(|b| b.is_ascii_punctuation());
-    (plain && value.len() >= 8 && mixed && (quoted || !value.contains('.')) && !is_placeholder(value)).then_some("a password or key")
+    (plain && value.len() >= 8 && mixed && (quoted || !value.contains('.')) && !is_placeholder(value))
+        .then_some("a password or key")
 }
 
 fn is_placeholder(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     [
-        "example", "changeme", "change-me", "change_me", "placeholder", "xxxx", "your", "dummy", "fake", "sample", "todo",
-        "redacted", "****", "test", "insert", "replace", "env.", "environ", "getenv", "config.", "settings.", "process.", "vault", "secrets.", "none", "null", "undefined", "localhost", "00000000", "12345678", "abcdef",
+        "example",
+        "changeme",
+        "change-me",
+        "change_me",
+        "placeholder",
+        "xxxx",
+        "your",
+        "dummy",
+        "fake",
+        "sample",
+        "todo",
+        "redacted",
+        "****",
+        "test",
+        "insert",
+        "replace",
+        "env.",
+        "environ",
+        "getenv",
+        "config.",
+        "settings.",
+        "process.",
+        "vault",
+        "secrets.",
+        "none",
+        "null",
+        "undefined",
+        "localhost",
+        "00000000",
+        "12345678",
+        "abcdef",
     ]
     .iter()
     .any(|word| lower.contains(word))
@@ -102,7 +148,15 @@ mod tests {
         assert_eq!(find("-----BEGIN RSA PRIVATE KEY-----\nMII"), Some("a private key"));
         assert_eq!(find("DB_PASSWORD = \"hunter2-Sommer!\""), Some("a password or key"));
         assert_eq!(find("url = postgres://app:s3cr3t9@db.corp.net/app"), Some("a password in a URL"));
-        for text in ["password = os.environ['DB_PASSWORD']", "API_KEY=your-api-key-here", "secret: ${DB_SECRET}", "def check_password(password: str):", "password = ''", "postgres://app:changeme@localhost/x", "token = get_token()"] {
+        for text in [
+            "password = os.environ['DB_PASSWORD']",
+            "API_KEY=your-api-key-here",
+            "secret: ${DB_SECRET}",
+            "def check_password(password: str):",
+            "password = ''",
+            "postgres://app:changeme@localhost/x",
+            "token = get_token()",
+        ] {
             assert_eq!(find(text), None, "{text}");
         }
     }

@@ -33,7 +33,9 @@ impl Environment {
 
 fn is_production(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
-    lower == "production" || lower == "prd" || lower == "mainnet"
+    lower == "production"
+        || lower == "prd"
+        || lower == "mainnet"
         || (lower.starts_with("prod") && !lower.starts_with("produc") && !lower.starts_with("prodig"))
         || (lower.ends_with("prod") && lower.len() > 4 && !lower.starts_with("non"))
 }
@@ -43,9 +45,37 @@ fn is_development(word: &str) -> bool {
     let stem = lower.trim_end_matches(|c: char| c.is_ascii_digit());
     matches!(
         stem,
-        "dev" | "devel" | "develop" | "development" | "test" | "tests" | "testing" | "tst" | "staging" | "stage"
-            | "stg" | "local" | "localhost" | "localstack" | "kind" | "minikube" | "sandbox" | "preview" | "qa" | "uat"
-            | "demo" | "scratch" | "playground" | "ephemeral" | "nonprod" | "feature" | "k3d" | "fixtures" | "testdb" | "devdb" | "dummy"
+        "dev"
+            | "devel"
+            | "develop"
+            | "development"
+            | "test"
+            | "tests"
+            | "testing"
+            | "tst"
+            | "staging"
+            | "stage"
+            | "stg"
+            | "local"
+            | "localhost"
+            | "localstack"
+            | "kind"
+            | "minikube"
+            | "sandbox"
+            | "preview"
+            | "qa"
+            | "uat"
+            | "demo"
+            | "scratch"
+            | "playground"
+            | "ephemeral"
+            | "nonprod"
+            | "feature"
+            | "k3d"
+            | "fixtures"
+            | "testdb"
+            | "devdb"
+            | "dummy"
     ) || (stem.starts_with("test") && stem.len() <= 8 && stem != "testament")
         || lower == "127"
 }

@@ -28,25 +28,148 @@ pub struct PathClass {
 }
 
 const SYSTEM: [&str; 18] = [
-    "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/var", "/root", "/opt",
-    "/srv", "/system", "/library", "/applications", "c:/windows",
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/boot",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/var",
+    "/root",
+    "/opt",
+    "/srv",
+    "/system",
+    "/library",
+    "/applications",
+    "c:/windows",
 ];
 
 const DISPOSABLE: [&str; 93] = [
-    "node_modules", "bower_components", "target", "dist", "build", "_build", "out", "output", "obj", "tmp", "temp",
-    "cache", ".cache", "caches", "__pycache__", ".venv", "venv", "virtualenv", ".virtualenv", ".tox", ".nox", ".eggs",
-    ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", "coverage", ".coverage",
-    "htmlcov", ".nyc_output", "lcov.info", ".next", ".nuxt", ".svelte-kit", ".angular", ".turbo", ".parcel-cache",
-    ".vite", ".expo", ".gradle", "deriveddata", "pods", ".dart_tool", "elm-stuff", "cmakefiles", "cmakecache.txt",
-    "test-results", "test_results", "test-output", "test_output", "test-reports", "playwright-report", "reports", "allure-results", "junit.xml",
-    "cdk.out", ".serverless", ".webpack", ".terraform", "storybook-static", ".docusaurus", "_site", ".jekyll-cache",
-    "site-packages", "wheelhouse", "wheels", "artifacts", "generated", "scratch", "debug", "release", ".sass-cache",
-    ".eslintcache", ".stylelintcache", ".ds_store", "zig-cache", "zig-out", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "composer.lock", "gemfile.lock", "bun.lockb", ".nyc", "screenshots", "snapshots", "logs", "vendor", ".bloop", ".metals", "nohup.out", "a.out",
+    "node_modules",
+    "bower_components",
+    "target",
+    "dist",
+    "build",
+    "_build",
+    "out",
+    "output",
+    "obj",
+    "tmp",
+    "temp",
+    "cache",
+    ".cache",
+    "caches",
+    "__pycache__",
+    ".venv",
+    "venv",
+    "virtualenv",
+    ".virtualenv",
+    ".tox",
+    ".nox",
+    ".eggs",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+    ".ipynb_checkpoints",
+    "coverage",
+    ".coverage",
+    "htmlcov",
+    ".nyc_output",
+    "lcov.info",
+    ".next",
+    ".nuxt",
+    ".svelte-kit",
+    ".angular",
+    ".turbo",
+    ".parcel-cache",
+    ".vite",
+    ".expo",
+    ".gradle",
+    "deriveddata",
+    "pods",
+    ".dart_tool",
+    "elm-stuff",
+    "cmakefiles",
+    "cmakecache.txt",
+    "test-results",
+    "test_results",
+    "test-output",
+    "test_output",
+    "test-reports",
+    "playwright-report",
+    "reports",
+    "allure-results",
+    "junit.xml",
+    "cdk.out",
+    ".serverless",
+    ".webpack",
+    ".terraform",
+    "storybook-static",
+    ".docusaurus",
+    "_site",
+    ".jekyll-cache",
+    "site-packages",
+    "wheelhouse",
+    "wheels",
+    "artifacts",
+    "generated",
+    "scratch",
+    "debug",
+    "release",
+    ".sass-cache",
+    ".eslintcache",
+    ".stylelintcache",
+    ".ds_store",
+    "zig-cache",
+    "zig-out",
+    "package-lock.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "composer.lock",
+    "gemfile.lock",
+    "bun.lockb",
+    ".nyc",
+    "screenshots",
+    "snapshots",
+    "logs",
+    "vendor",
+    ".bloop",
+    ".metals",
+    "nohup.out",
+    "a.out",
 ];
 
 const DISPOSABLE_ENDS: [&str; 26] = [
-    ".log", ".pyc", ".pyo", ".o", ".obj", ".class", ".tmp", ".temp", ".bak", ".swp", ".orig", ".rej", "~", ".egg-info",
-    ".gcda", ".gcno", ".profraw", ".whl", ".tgz", ".coverage", "-build", "_build", "-cache", "_cache", ".cache",
+    ".log",
+    ".pyc",
+    ".pyo",
+    ".o",
+    ".obj",
+    ".class",
+    ".tmp",
+    ".temp",
+    ".bak",
+    ".swp",
+    ".orig",
+    ".rej",
+    "~",
+    ".egg-info",
+    ".gcda",
+    ".gcno",
+    ".profraw",
+    ".whl",
+    ".tgz",
+    ".coverage",
+    "-build",
+    "_build",
+    "-cache",
+    "_cache",
+    ".cache",
     ".tsbuildinfo",
 ];
 
@@ -69,7 +192,10 @@ impl PathClass {
         let tilde = path.starts_with('~');
         let root = absolute
             && !temporary
-            && (named.is_empty() || (!tilde && named.len() == 1 && parts.len() <= 2 && !path.starts_with("/tmp")) || (named.len() == 2 && named[0] == "home") || (drive(&path) && named.len() <= 1))
+            && (named.is_empty()
+                || (!tilde && named.len() == 1 && parts.len() <= 2 && !path.starts_with("/tmp"))
+                || (named.len() == 2 && named[0] == "home")
+                || (drive(&path) && named.len() <= 1))
             || path.starts_with("..") && named.is_empty();
         let device = path.starts_with("/dev/") && is_device(&path["/dev/".len()..]);
         let system = !temporary
@@ -77,7 +203,24 @@ impl PathClass {
             && SYSTEM.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}/")));
         let test_like = parts.iter().any(|part| {
             part.split(|c: char| !c.is_alphanumeric()).any(|word| {
-                matches!(word, "test" | "tests" | "fixture" | "fixtures" | "example" | "examples" | "sample" | "mock" | "mocks" | "dummy" | "template" | "templates" | "testdata" | "spec" | "snakeoil")
+                matches!(
+                    word,
+                    "test"
+                        | "tests"
+                        | "fixture"
+                        | "fixtures"
+                        | "example"
+                        | "examples"
+                        | "sample"
+                        | "mock"
+                        | "mocks"
+                        | "dummy"
+                        | "template"
+                        | "templates"
+                        | "testdata"
+                        | "spec"
+                        | "snakeoil"
+                )
             })
         });
         let throwaway = parts.iter().any(|part| disposable_name(part));
@@ -91,7 +234,10 @@ impl PathClass {
             device,
             autorun: autorun(&path, &parts, last),
             pipeline: pipeline(&path, &parts, last),
-            migration: parts.iter().any(|part| matches!(*part, "migrations" | "migration" | "alembic" | "flyway" | "liquibase" | "changelogs") || *part == "migrate"),
+            migration: parts.iter().any(|part| {
+                matches!(*part, "migrations" | "migration" | "alembic" | "flyway" | "liquibase" | "changelogs")
+                    || *part == "migrate"
+            }),
             git_dir: parts.contains(&".git"),
         }
     }
@@ -129,14 +275,28 @@ fn normalised(path: &str) -> String {
 }
 
 fn is_device(name: &str) -> bool {
-    ["sd", "hd", "vd", "xvd", "nvme", "disk", "rdisk", "mmcblk", "md", "mapper/", "dm-", "mem", "kmem", "port", "loop", "vg"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    [
+        "sd", "hd", "vd", "xvd", "nvme", "disk", "rdisk", "mmcblk", "md", "mapper/", "dm-", "mem", "kmem", "port",
+        "loop", "vg",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
 }
 
 fn harmless_device(path: &str) -> bool {
-    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/stdin" | "/dev/tty" | "/dev/zero" | "/dev/urandom" | "/dev/random" | "/dev/full")
-        || path.starts_with("/dev/fd/") || path.starts_with("/dev/pts/")
+    matches!(
+        path,
+        "/dev/null"
+            | "/dev/stdout"
+            | "/dev/stderr"
+            | "/dev/stdin"
+            | "/dev/tty"
+            | "/dev/zero"
+            | "/dev/urandom"
+            | "/dev/random"
+            | "/dev/full"
+    ) || path.starts_with("/dev/fd/")
+        || path.starts_with("/dev/pts/")
 }
 
 fn disposable_name(name: &str) -> bool {
@@ -145,11 +305,14 @@ fn disposable_name(name: &str) -> bool {
         || DISPOSABLE_ENDS.iter().any(|end| name.len() > end.len() && name.ends_with(end))
         || DISPOSABLE_STARTS.iter().any(|start| name.starts_with(start))
         || name.strip_prefix('*').is_some_and(|end| DISPOSABLE_ENDS.contains(&end))
-        || name.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "tmp" | "temp" | "cache" | "caches" | "pycache"))
+        || name
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| matches!(word, "tmp" | "temp" | "cache" | "caches" | "pycache"))
 }
 
 fn secret(path: &str, parts: &[&str], last: &str) -> bool {
-    let public = last.ends_with(".pub") || [".example", ".sample", ".dist", ".template", ".tmpl", ".test", ".md"].iter().any(|end| last.ends_with(end));
+    let public = last.ends_with(".pub")
+        || [".example", ".sample", ".dist", ".template", ".tmpl", ".test", ".md"].iter().any(|end| last.ends_with(end));
     if public {
         return false;
     }
@@ -158,48 +321,248 @@ fn secret(path: &str, parts: &[&str], last: &str) -> bool {
         || last.starts_with(".env.")
         || last.ends_with(".env") && last.len() > 4 && !has("bin")
         || last == ".envrc"
-        || (last.ends_with(".pem") && !["cert", "chain", "ca", "ca-bundle", "bundle", "public", "pub", "root", "cacert", "fullchain"].iter().any(|word| last.trim_end_matches(".pem").split(['-', '_', '.']).any(|part| part == *word)))
-        || [".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfstate", ".asc"].iter().any(|end| last.ends_with(end))
+        || (last.ends_with(".pem")
+            && !["cert", "chain", "ca", "ca-bundle", "bundle", "public", "pub", "root", "cacert", "fullchain"]
+                .iter()
+                .any(|word| last.trim_end_matches(".pem").split(['-', '_', '.']).any(|part| part == *word)))
+        || [".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfstate", ".asc"]
+            .iter()
+            .any(|end| last.ends_with(end))
         || (last.ends_with(".key") && last != ".key")
-        || last.starts_with("id_rsa") || last.starts_with("id_dsa") || last.starts_with("id_ecdsa") || last.starts_with("id_ed25519")
+        || last.starts_with("id_rsa")
+        || last.starts_with("id_dsa")
+        || last.starts_with("id_ecdsa")
+        || last.starts_with("id_ed25519")
         || (has(".ssh") && !matches!(last, "known_hosts" | "config" | "authorized_keys"))
-        || has(".gnupg") || has(".aws") && last != "config" || has(".azure") || path.contains(".config/gcloud") || has(".kube") && !has("cache")
-        || path.contains(".docker/config.json") || path.contains("/run/secrets") || path.contains("etc/ssl/private")
-        || path.contains(".config/gh/hosts") || path.contains("keychain")
-        || matches!(last, ".netrc" | "_netrc" | ".pgpass" | ".my.cnf" | ".git-credentials" | ".npmrc" | ".pypirc" | ".htpasswd" | ".vault-token" | "kubeconfig" | "master.key" | "wallet.dat" | "shadow" | "gshadow" | "sudoers" | ".bash_history" | ".zsh_history" | ".psql_history" | ".mysql_history" | ".python_history" | "login data" | "cookies.sqlite" | "logins.json" | "key4.db" | "credentials.db" | "environ" | "ntds.dit" | "sam")
-        || path.contains("etc/sudoers.d") || path.contains("etc/shadow")
+        || has(".gnupg")
+        || has(".aws") && last != "config"
+        || has(".azure")
+        || path.contains(".config/gcloud")
+        || has(".kube") && !has("cache")
+        || path.contains(".docker/config.json")
+        || path.contains("/run/secrets")
+        || path.contains("etc/ssl/private")
+        || path.contains(".config/gh/hosts")
+        || path.contains("keychain")
+        || matches!(
+            last,
+            ".netrc"
+                | "_netrc"
+                | ".pgpass"
+                | ".my.cnf"
+                | ".git-credentials"
+                | ".npmrc"
+                | ".pypirc"
+                | ".htpasswd"
+                | ".vault-token"
+                | "kubeconfig"
+                | "master.key"
+                | "wallet.dat"
+                | "shadow"
+                | "gshadow"
+                | "sudoers"
+                | ".bash_history"
+                | ".zsh_history"
+                | ".psql_history"
+                | ".mysql_history"
+                | ".python_history"
+                | "login data"
+                | "cookies.sqlite"
+                | "logins.json"
+                | "key4.db"
+                | "credentials.db"
+                | "environ"
+                | "ntds.dit"
+                | "sam"
+        )
+        || path.contains("etc/sudoers.d")
+        || path.contains("etc/shadow")
         || {
             let stem = last.split('.').next().unwrap_or_default().trim_start_matches('.');
-            let data = !last.contains('.') || [".json", ".yaml", ".yml", ".toml", ".ini", ".txt", ".csv", ".xml", ".enc", ".env", ".cfg", ".conf", ".properties", ".gpg"].iter().any(|end| last.ends_with(end));
-            let word = |stem: &str| stem.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "secret" | "secrets" | "credential" | "credentials" | "passwd" | "passwords" | "password" | "privatekey" | "kubeconfig"));
-            data && !stem.is_empty() && last.contains('.') && (word(stem) || stem.contains("service-account") || stem.contains("service_account") || stem.contains("serviceaccount") || stem.contains("private_key") || stem.contains("private-key"))
+            let data = !last.contains('.')
+                || [
+                    ".json",
+                    ".yaml",
+                    ".yml",
+                    ".toml",
+                    ".ini",
+                    ".txt",
+                    ".csv",
+                    ".xml",
+                    ".enc",
+                    ".env",
+                    ".cfg",
+                    ".conf",
+                    ".properties",
+                    ".gpg",
+                ]
+                .iter()
+                .any(|end| last.ends_with(end));
+            let word = |stem: &str| {
+                stem.split(|c: char| !c.is_alphanumeric()).any(|word| {
+                    matches!(
+                        word,
+                        "secret"
+                            | "secrets"
+                            | "credential"
+                            | "credentials"
+                            | "passwd"
+                            | "passwords"
+                            | "password"
+                            | "privatekey"
+                            | "kubeconfig"
+                    )
+                })
+            };
+            data && !stem.is_empty()
+                && last.contains('.')
+                && (word(stem)
+                    || stem.contains("service-account")
+                    || stem.contains("service_account")
+                    || stem.contains("serviceaccount")
+                    || stem.contains("private_key")
+                    || stem.contains("private-key"))
                 || matches!(last, "credentials" | "secrets") && has(".cargo")
         }
 }
 
 fn autorun(path: &str, parts: &[&str], last: &str) -> bool {
-    matches!(last, "authorized_keys" | ".bashrc" | ".bash_profile" | ".profile" | ".zshrc" | ".zprofile" | ".zshenv" | ".bash_login" | ".bash_logout" | "crontab" | "rc.local" | "ld.so.preload" | ".xinitrc")
-        || path.contains("etc/cron") || path.contains("/cron.d/") || path.contains("spool/cron")
-        || path.contains("etc/systemd") || path.contains("systemd/system/") || path.contains("systemd/user/")
-        || path.contains("etc/init.d") || path.contains("etc/profile") || path.contains("launchagents/") || path.contains("launchdaemons/")
-        || path.contains("etc/pam.d") || path.contains("etc/ssh/") || matches!(path, "/etc/passwd" | "/etc/group" | "/etc/hosts" | "/etc/resolv.conf" | "/etc/sudoers" | "/etc/fstab")
-        || path.contains("etc/sudoers") || path.contains(".config/autostart") || path.contains(".git/hooks/")
+    matches!(
+        last,
+        "authorized_keys"
+            | ".bashrc"
+            | ".bash_profile"
+            | ".profile"
+            | ".zshrc"
+            | ".zprofile"
+            | ".zshenv"
+            | ".bash_login"
+            | ".bash_logout"
+            | "crontab"
+            | "rc.local"
+            | "ld.so.preload"
+            | ".xinitrc"
+    ) || path.contains("etc/cron")
+        || path.contains("/cron.d/")
+        || path.contains("spool/cron")
+        || path.contains("etc/systemd")
+        || path.contains("systemd/system/")
+        || path.contains("systemd/user/")
+        || path.contains("etc/init.d")
+        || path.contains("etc/profile")
+        || path.contains("launchagents/")
+        || path.contains("launchdaemons/")
+        || path.contains("etc/pam.d")
+        || path.contains("etc/ssh/")
+        || matches!(
+            path,
+            "/etc/passwd" | "/etc/group" | "/etc/hosts" | "/etc/resolv.conf" | "/etc/sudoers" | "/etc/fstab"
+        )
+        || path.contains("etc/sudoers")
+        || path.contains(".config/autostart")
+        || path.contains(".git/hooks/")
         || (parts.contains(&".git") && last == "config")
         || (parts.first() == Some(&".husky") && parts.len() > 1)
 }
 
 fn pipeline(path: &str, parts: &[&str], last: &str) -> bool {
     let has = |name: &str| parts.contains(&name);
-    let yaml = last.ends_with(".yml") || last.ends_with(".yaml") || last.ends_with(".json") || last.ends_with(".tpl") || last.ends_with(".jsonnet");
+    let yaml = last.ends_with(".yml")
+        || last.ends_with(".yaml")
+        || last.ends_with(".json")
+        || last.ends_with(".tpl")
+        || last.ends_with(".jsonnet");
     let docs = last.ends_with(".md") || last.ends_with(".rst") || last.ends_with(".txt");
     !docs
-        && ((has(".github") && (has("workflows") || has("actions") || last == "dependabot.yml" || last == "codeowners"))
-            || has(".circleci") || has(".buildkite") || has(".woodpecker") || has(".tekton") || has(".argo") || has(".gitlab") && yaml
-            || last.starts_with(".gitlab-ci") || last.starts_with("jenkinsfile") || last.ends_with(".jenkinsfile")
-            || matches!(last, "azure-pipelines.yml" | ".travis.yml" | ".drone.yml" | "appveyor.yml" | "buildspec.yml" | "bitbucket-pipelines.yml" | "cloudbuild.yaml" | "cloudbuild.yml" | "codeowners" | "procfile" | "fly.toml" | "vercel.json" | "netlify.toml" | "serverless.yml" | "app.yaml" | "skaffold.yaml" | "pulumi.yaml" | "helmfile.yaml" | "chart.yaml" | "kustomization.yaml" | "samconfig.toml" | "render.yaml" | "terragrunt.hcl" | "capfile" | "fabfile.py" | "vault.hcl" | "nginx.conf" | "haproxy.cfg" | ".goreleaser.yml" | ".goreleaser.yaml" | "wrangler.toml" | "firebase.json" | "cdk.json" | "playbook.yml" | "site.yml")
+        && ((has(".github")
+            && (has("workflows") || has("actions") || last == "dependabot.yml" || last == "codeowners"))
+            || has(".circleci")
+            || has(".buildkite")
+            || has(".woodpecker")
+            || has(".tekton")
+            || has(".argo")
+            || has(".gitlab") && yaml
+            || last.starts_with(".gitlab-ci")
+            || last.starts_with("jenkinsfile")
+            || last.ends_with(".jenkinsfile")
+            || matches!(
+                last,
+                "azure-pipelines.yml"
+                    | ".travis.yml"
+                    | ".drone.yml"
+                    | "appveyor.yml"
+                    | "buildspec.yml"
+                    | "bitbucket-pipelines.yml"
+                    | "cloudbuild.yaml"
+                    | "cloudbuild.yml"
+                    | "codeowners"
+                    | "procfile"
+                    | "fly.toml"
+                    | "vercel.json"
+                    | "netlify.toml"
+                    | "serverless.yml"
+                    | "app.yaml"
+                    | "skaffold.yaml"
+                    | "pulumi.yaml"
+                    | "helmfile.yaml"
+                    | "chart.yaml"
+                    | "kustomization.yaml"
+                    | "samconfig.toml"
+                    | "render.yaml"
+                    | "terragrunt.hcl"
+                    | "capfile"
+                    | "fabfile.py"
+                    | "vault.hcl"
+                    | "nginx.conf"
+                    | "haproxy.cfg"
+                    | ".goreleaser.yml"
+                    | ".goreleaser.yaml"
+                    | "wrangler.toml"
+                    | "firebase.json"
+                    | "cdk.json"
+                    | "playbook.yml"
+                    | "site.yml"
+            )
             || [".tf", ".tfvars", ".tf.json", ".bicep", ".nomad"].iter().any(|end| last.ends_with(end))
-            || (yaml && (["k8s", "kubernetes", "kube", "helm", "charts", "manifests", "ansible", "argocd", "argo", "flux", "deploy", "deployment", "deployments", "infra", "infrastructure", "cloudformation", "overlays"].iter().any(|dir| parts[..parts.len().saturating_sub(1)].contains(dir))))
-            || (yaml && ["deployment", "ingress", "statefulset", "daemonset", "cronjob", "clusterrole", "rolebinding", "networkpolicy", "values-prod", "values.prod", "values-production", "service-account"].iter().any(|stem| last.starts_with(stem)))
+            || (yaml
+                && ([
+                    "k8s",
+                    "kubernetes",
+                    "kube",
+                    "helm",
+                    "charts",
+                    "manifests",
+                    "ansible",
+                    "argocd",
+                    "argo",
+                    "flux",
+                    "deploy",
+                    "deployment",
+                    "deployments",
+                    "infra",
+                    "infrastructure",
+                    "cloudformation",
+                    "overlays",
+                ]
+                .iter()
+                .any(|dir| parts[..parts.len().saturating_sub(1)].contains(dir))))
+            || (yaml
+                && [
+                    "deployment",
+                    "ingress",
+                    "statefulset",
+                    "daemonset",
+                    "cronjob",
+                    "clusterrole",
+                    "rolebinding",
+                    "networkpolicy",
+                    "values-prod",
+                    "values.prod",
+                    "values-production",
+                    "service-account",
+                ]
+                .iter()
+                .any(|stem| last.starts_with(stem)))
             || (yaml && last.contains("compose") && last.contains("prod"))
             || has("terraform") && !last.ends_with(".lock.hcl") && last.ends_with(".hcl")
             || path.contains("infra/") && last.ends_with(".ts") && has("cdk"))
@@ -215,28 +578,73 @@ mod tests {
 
     #[test]
     fn a_path_is_what_its_words_say() {
-        for path in ["/", "/*", "~", "~/", "$HOME/..", "/home", "/home/bob", "/etc", "/./", "//", "..", "../..", "c:\\", "/usr/../"] {
+        for path in [
+            "/",
+            "/*",
+            "~",
+            "~/",
+            "$HOME/..",
+            "/home",
+            "/home/bob",
+            "/etc",
+            "/./",
+            "//",
+            "..",
+            "../..",
+            "c:\\",
+            "/usr/../",
+        ] {
             assert!(of(path).root || path.starts_with('$'), "{path}: {:?}", of(path));
         }
         for path in [".", "./", "*", "./*", ".*"] {
             assert!(of(path).workspace_root && !of(path).outside, "{path}");
         }
-        for path in ["node_modules", "./target/", "a/b/__pycache__", "/tmp/x", "build/*", "*.pyc", "/home/me/app/node_modules", "x/dist"] {
+        for path in [
+            "node_modules",
+            "./target/",
+            "a/b/__pycache__",
+            "/tmp/x",
+            "build/*",
+            "*.pyc",
+            "/home/me/app/node_modules",
+            "x/dist",
+        ] {
             assert!(of(path).disposable && !of(path).root, "{path}: {:?}", of(path));
         }
         for path in ["/etc/passwd", "/usr/lib/node_modules", "/var/lib/postgresql", "/boot/vmlinuz", "/tmp/../etc/x"] {
             assert!(of(path).system && of(path).outside && !of(path).disposable, "{path}");
         }
         assert!(PathClass::of("*", "build").disposable && PathClass::of("*", "/etc").system);
-        assert!(of("/dev/sda").device && of("/dev/nvme0n1").device && !of("/dev/null").device && !of("/dev/null").system);
+        assert!(
+            of("/dev/sda").device && of("/dev/nvme0n1").device && !of("/dev/null").device && !of("/dev/null").system
+        );
     }
 
     #[test]
     fn credentials_and_what_runs_by_itself() {
-        for path in [".env", ".env.production", "~/.ssh/id_rsa", "config/secrets.yml", "server.key", "~/.aws/credentials", "/etc/shadow", "~/.kube/config", "credentials.json", "terraform.tfstate"] {
+        for path in [
+            ".env",
+            ".env.production",
+            "~/.ssh/id_rsa",
+            "config/secrets.yml",
+            "server.key",
+            "~/.aws/credentials",
+            "/etc/shadow",
+            "~/.kube/config",
+            "credentials.json",
+            "terraform.tfstate",
+        ] {
             assert!(of(path).secret, "{path}");
         }
-        for path in [".env.example", "id_rsa.pub", "src/secrets.py", "tests/fixtures/server.key", "~/.ssh/known_hosts", "keys.rs", "src/env.ts"] {
+        for path in [
+            ".env.example",
+            "id_rsa.pub",
+            "src/secrets.py",
+            "tests/fixtures/server.key",
+            "~/.ssh/known_hosts",
+            "keys.rs",
+            "src/env.ts",
+        ] {
             assert!(!of(path).secret, "{path}");
         }
         for path in ["~/.bashrc", "~/.ssh/authorized_keys", "/etc/cron.d/x", ".git/hooks/pre-commit"] {
@@ -245,7 +653,14 @@ mod tests {
         for path in [".github/workflows/ci.yml", "main.tf", "k8s/deployment.yaml", "Jenkinsfile"] {
             assert!(of(path).pipeline, "{path}");
         }
-        for path in ["src/deploy.py", "docs/terraform.md", "Dockerfile", "README.md", "config/app.yaml", ".github/PULL_REQUEST_TEMPLATE.md"] {
+        for path in [
+            "src/deploy.py",
+            "docs/terraform.md",
+            "Dockerfile",
+            "README.md",
+            "config/app.yaml",
+            ".github/PULL_REQUEST_TEMPLATE.md",
+        ] {
             assert!(!of(path).pipeline, "{path}");
         }
     }

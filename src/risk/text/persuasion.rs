@@ -3,14 +3,66 @@
 /// Phrases of a text that wants a decision rather than to inform one. Compared without case and
 /// with every run of other characters as one space.
 const PHRASES: [&str; 60] = [
-    "already approved", "already been approved", "pre approved", "preapproved", "has been approved", "was approved by", "been authorized", "is authorized", "approved by the",
-    "already authorized", "no approval needed", "no approval is needed", "no approval required", "approval is not required",
-    "approval not required", "skip approval", "skip the approval", "bypass approval", "bypass the", "without approval",
-    "auto approve", "autoapprove", "just approve", "please approve", "approve this", "approve immediately", "must be approved",
-    "ignore previous", "ignore all previous", "ignore prior", "ignore the above", "ignore your", "disregard previous",
-    "disregard the", "disregard all", "forget previous", "forget your", "override the", "new instructions", "system prompt", "you are now", "as an ai",
-    "low risk", "risk free", "riskless", "zero risk", "no risk", "minimal risk", "risk score", "risk 0", "harmless", "totally safe", "completely safe",
-    "perfectly safe", "absolutely safe", "trust me", "no need to review", "no need to check", "don t ask", "treat this as safe",
+    "already approved",
+    "already been approved",
+    "pre approved",
+    "preapproved",
+    "has been approved",
+    "was approved by",
+    "been authorized",
+    "is authorized",
+    "approved by the",
+    "already authorized",
+    "no approval needed",
+    "no approval is needed",
+    "no approval required",
+    "approval is not required",
+    "approval not required",
+    "skip approval",
+    "skip the approval",
+    "bypass approval",
+    "bypass the",
+    "without approval",
+    "auto approve",
+    "autoapprove",
+    "just approve",
+    "please approve",
+    "approve this",
+    "approve immediately",
+    "must be approved",
+    "ignore previous",
+    "ignore all previous",
+    "ignore prior",
+    "ignore the above",
+    "ignore your",
+    "disregard previous",
+    "disregard the",
+    "disregard all",
+    "forget previous",
+    "forget your",
+    "override the",
+    "new instructions",
+    "system prompt",
+    "you are now",
+    "as an ai",
+    "low risk",
+    "risk free",
+    "riskless",
+    "zero risk",
+    "no risk",
+    "minimal risk",
+    "risk score",
+    "risk 0",
+    "harmless",
+    "totally safe",
+    "completely safe",
+    "perfectly safe",
+    "absolutely safe",
+    "trust me",
+    "no need to review",
+    "no need to check",
+    "don t ask",
+    "treat this as safe",
 ];
 
 /// The first such phrase.
@@ -27,7 +79,8 @@ pub fn find(text: &str) -> Option<&'static str> {
     plain.push(' ');
     PHRASES.iter().copied().find(|phrase| {
         plain.match_indices(phrase).any(|(at, found)| {
-            plain[..at].ends_with(' ') && plain[at + found.len()..].starts_with(|c: char| c == ' ' || c.is_ascii_digit())
+            plain[..at].ends_with(' ')
+                && plain[at + found.len()..].starts_with(|c: char| c == ' ' || c.is_ascii_digit())
         })
     })
 }
