@@ -7,6 +7,8 @@ use brush_parser::word::{self, Parameter, ParameterExpr, TildeExpr, WordPiece, W
 
 /// Words that one brace expansion may give.
 const BRACE_WORDS_MAX: usize = 256;
+/// Longest word whose braces are expanded, in bytes. A longer one is only known when it runs.
+const BRACE_BYTES_MAX: usize = 2048;
 /// Longest word that is expanded, in bytes; a longer one is taken as it is written.
 const EXPANDED_BYTES_MAX: usize = 64 * 1024;
 
@@ -64,7 +66,9 @@ pub fn expand(text: &str, variables: &Variables, options: &ParserOptions) -> Exp
         expanded.fields.push(Field { text: text.to_owned(), dynamic, quoted: false });
         return expanded;
     }
-    for alternative in braces(text) {
+    let unexpanded = text.len() > BRACE_BYTES_MAX && text.contains('{');
+    let alternatives = if unexpanded { vec![text.to_owned()] } else { braces(text) };
+    for alternative in alternatives {
         let mut builder = Builder { variables, options, fields: Vec::new(), open: None, substitutions: Vec::new() };
         match word::parse(&alternative, options) {
             Ok(pieces) => builder.pieces(&pieces, false),
@@ -72,6 +76,9 @@ pub fn expand(text: &str, variables: &Variables, options: &ParserOptions) -> Exp
                 builder.push(&alternative, false);
                 builder.mark_dynamic();
             }
+        }
+        if unexpanded {
+            builder.mark_dynamic();
         }
         builder.close();
         expanded.fields.append(&mut builder.fields);

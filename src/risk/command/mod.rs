@@ -2,17 +2,22 @@
 //! program. What is only said (`echo`, `grep`, a commit message) is not run and does not count.
 
 pub mod args;
+mod detect;
 pub mod expand;
 pub mod facts;
 mod flow;
 pub mod glob;
 pub mod invocation;
 pub mod pattern;
+mod places;
 pub mod programs;
 pub mod rules;
 pub mod shape;
 mod unwrap;
+pub mod verbs;
 pub mod walk;
+mod words;
+mod wrappers;
 
 use std::collections::BTreeMap;
 

@@ -144,7 +144,7 @@ mod tests {
         let program = words.next().unwrap().to_owned();
         let fields = words.map(|text| Field { text: text.to_owned(), ..Field::default() }).collect();
         let mut invocation = Invocation { args: args::sort(&program, fields), program, ..Invocation::default() };
-        super::super::facts::find(&mut invocation, true);
+        super::super::detect::find(&mut invocation, true);
         invocation
     }
 

@@ -4,21 +4,22 @@ use std::collections::HashSet;
 
 use brush_parser::ParserOptions;
 use brush_parser::ast::{
-    AndOr, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem, CompoundCommand, CompoundList,
-    IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline, ProcessSubstitutionKind, SeparatorOperator,
-    SimpleCommand, Word,
+    AndOr, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem, CompoundCommand, CompoundList, Pipeline,
+    ProcessSubstitutionKind, SeparatorOperator, SimpleCommand,
 };
 
-use super::args::{self};
-use super::expand::{self, Field, Variables};
+use super::args;
+use super::expand::{Field, Variables};
 use super::facts::{Fact, Facts};
 use super::invocation::{Invocation, Source};
 use super::{flow, programs, shape, unwrap};
 
 /// Programs that one command line may run before it is critical as it is.
-pub const INVOCATIONS_MAX: usize = 16_384;
+pub const INVOCATIONS_MAX: usize = 4096;
 /// Texts inside texts (`sh -c`, `ssh`, `eval`) that are followed.
-const DEPTH_MAX: usize = 24;
+const DEPTH_MAX: usize = 72;
+/// Compound commands inside each other, over every text inside the command: what the stack bears.
+const NESTED_MAX: usize = 128;
 /// Bytes parsed in all, over every text inside the command.
 const PARSED_BYTES_MAX: usize = 8 * shape::COMMAND_BYTES_MAX;
 
@@ -42,17 +43,18 @@ impl std::fmt::Display for Lost {
 
 /// Follows the commands of a text.
 pub struct Walker<'k> {
-    options: ParserOptions,
+    pub(super) options: ParserOptions,
     /// Whether a program is known to the rules or the lists.
     known: &'k dyn Fn(&str) -> bool,
     pub invocations: Vec<Invocation>,
     pub lost: Option<Lost>,
-    variables: Variables,
-    functions: HashSet<String>,
+    pub(super) variables: Variables,
+    pub(super) functions: HashSet<String>,
     /// What earlier commands said of where later ones act.
-    session: Vec<String>,
-    cwd: String,
+    pub(super) session: Vec<String>,
+    pub(super) cwd: String,
     depth: usize,
+    nested: usize,
     parsed_bytes: usize,
     inside_function: Option<String>,
 }
@@ -79,6 +81,7 @@ impl<'k> Walker<'k> {
             session: Vec::new(),
             cwd: String::new(),
             depth: 0,
+            nested: 0,
             parsed_bytes: 0,
             inside_function: None,
         }
@@ -116,7 +119,7 @@ impl<'k> Walker<'k> {
         }
     }
 
-    fn list(&mut self, list: &CompoundList, around: &Around) -> Source {
+    pub(super) fn list(&mut self, list: &CompoundList, around: &Around) -> Source {
         let mut last = Source::Nothing;
         for item in &list.0 {
             let background = matches!(item.1, SeparatorOperator::Async);
@@ -174,6 +177,17 @@ impl<'k> Walker<'k> {
     }
 
     fn compound(&mut self, compound: &CompoundCommand, around: &Around) -> Source {
+        if self.nested >= NESTED_MAX {
+            self.lost = Some(Lost::TooMany);
+            return Source::Unknown;
+        }
+        self.nested += 1;
+        let source = self.compound_within(compound, around);
+        self.nested -= 1;
+        source
+    }
+
+    fn compound_within(&mut self, compound: &CompoundCommand, around: &Around) -> Source {
         match compound {
             CompoundCommand::Arithmetic(_) => {
                 self.substitutions_of(&compound.to_string(), around);
@@ -361,7 +375,7 @@ impl<'k> Walker<'k> {
             Source::Nothing | Source::Literal(_) | Source::Local | Source::Listing(_) | Source::Unknown => {}
         }
         let known = (self.known)(program);
-        super::facts::find(&mut invocation, known);
+        super::detect::find(&mut invocation, known);
         let source = flow::output(&invocation, &around.given);
         self.invocations.push(invocation);
         source
@@ -384,184 +398,6 @@ impl<'k> Walker<'k> {
             self.session.extend(words);
         }
     }
-
-    pub fn assign(&mut self, name: &str, value: &Field) {
-        self.emit_assignment(name, value, &Around::default());
-        if value.dynamic {
-            self.variables.forget(name);
-        } else {
-            self.variables.set(name, &value.text);
-        }
-        if value.text.len() <= 128 && names_place(name) {
-            self.act_on([value.text.clone()]);
-        }
-    }
-
-    /// Variables that change what other programs do are programs of their own to the rules.
-    fn emit_assignment(&mut self, name: &str, value: &Field, around: &Around) {
-        let loads = matches!(
-            name,
-            "LD_PRELOAD"
-                | "LD_LIBRARY_PATH"
-                | "DYLD_INSERT_LIBRARIES"
-                | "PROMPT_COMMAND"
-                | "BASH_ENV"
-                | "ENV"
-                | "GIT_SSH_COMMAND"
-                | "PATH"
-                | "PERL5OPT"
-                | "NODE_OPTIONS"
-                | "PYTHONSTARTUP"
-                | "HISTFILE"
-                | "HISTSIZE"
-                | "GIT_SSL_NO_VERIFY"
-                | "NODE_TLS_REJECT_UNAUTHORIZED"
-                | "PYTHONHTTPSVERIFY"
-        );
-        let holds = ["SECRET", "PASSWORD", "TOKEN", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"]
-            .iter()
-            .any(|part| name.contains(part));
-        if loads || holds {
-            let words = vec![Field { text: name.to_owned(), ..Field::default() }, value.clone()];
-            self.emit(
-                "set_variable",
-                "set_variable",
-                words,
-                &Around { context: around.context.clone(), ..Around::default() },
-            );
-        }
-    }
-
-    fn redirect(&mut self, redirect: &IoRedirect, around: &mut Around) {
-        match redirect {
-            IoRedirect::File(_, kind, target) => match target {
-                IoFileRedirectTarget::Filename(word) => {
-                    let field = self.one(word, around);
-                    match kind {
-                        IoFileRedirectKind::Read => {
-                            let secret = crate::risk::text::paths::PathClass::of(&field.text, &self.cwd).secret;
-                            self.emit(
-                                "read_from",
-                                "<",
-                                vec![field],
-                                &Around { context: around.context.clone(), ..Around::default() },
-                            );
-                            around.stdin = if secret { Source::Secret } else { Source::Local };
-                        }
-                        IoFileRedirectKind::Write | IoFileRedirectKind::Clobber | IoFileRedirectKind::ReadAndWrite => {
-                            self.emit(
-                                "write_to",
-                                ">",
-                                vec![field],
-                                &Around { facts: around.facts, ..Around::default() },
-                            );
-                        }
-                        IoFileRedirectKind::Append => {
-                            self.emit(
-                                "append_to",
-                                ">>",
-                                vec![field],
-                                &Around { facts: around.facts, ..Around::default() },
-                            );
-                        }
-                        IoFileRedirectKind::DuplicateInput | IoFileRedirectKind::DuplicateOutput => {}
-                    }
-                }
-                IoFileRedirectTarget::ProcessSubstitution(process, subshell) => {
-                    let inner = Around { stdin: Source::Local, ..around.clone() };
-                    let source = self.list(&subshell.list, &inner);
-                    if matches!(process, ProcessSubstitutionKind::Read) {
-                        around.stdin = source;
-                    }
-                }
-                IoFileRedirectTarget::Fd(_) => {}
-                IoFileRedirectTarget::Duplicate(word) => {
-                    let field = self.one(word, around);
-                    // `>&2` and `2>&-` name descriptors, `>& file` writes a file.
-                    if !field.text.chars().all(|c| c.is_ascii_digit() || c == '-') {
-                        self.emit("write_to", ">&", vec![field], &Around { facts: around.facts, ..Around::default() });
-                    }
-                }
-            },
-            IoRedirect::HereDocument(_, document) => {
-                let text = document.doc.value.clone();
-                if document.requires_expansion {
-                    self.substitutions_of(&text, around);
-                }
-                around.stdin = Source::Literal(text);
-            }
-            IoRedirect::HereString(_, word) => {
-                let (fields, source) = self.word(word, around);
-                let text = fields.into_iter().map(|field| field.text).collect::<Vec<_>>().join(" ");
-                around.stdin = source.unwrap_or(Source::Literal(text));
-            }
-            IoRedirect::OutputAndError(word, _) => {
-                let field = self.one(word, around);
-                self.emit("write_to", ">", vec![field], &Around { facts: around.facts, ..Around::default() });
-            }
-        }
-    }
-
-    /// The fields of a word; what its substitutions would write where it is one of them alone.
-    fn word(&mut self, word: &Word, around: &Around) -> (Vec<Field>, Option<Source>) {
-        let expanded = expand::expand(&word.value, &self.variables, &self.options);
-        let mut source = None;
-        for command in &expanded.substitutions {
-            source = Some(self.inner(command, around));
-        }
-        (expanded.fields, source)
-    }
-
-    fn one(&mut self, word: &Word, around: &Around) -> Field {
-        let (field, substitutions) = expand::expand_to_one(&word.value, &self.variables, &self.options);
-        for command in &substitutions {
-            self.inner(command, around);
-        }
-        field
-    }
-
-    /// A command whose output becomes words.
-    pub fn inner(&mut self, command: &str, around: &Around) -> Source {
-        let (cwd, session) = (self.cwd.clone(), self.session.len());
-        let inner = Around { stdin: Source::Nothing, given: Source::Nothing, ..around.clone() };
-        let source = self.text(command, &inner);
-        self.cwd = cwd;
-        self.session.truncate(session);
-        source
-    }
-
-    fn substitutions_of(&mut self, text: &str, around: &Around) {
-        if text.contains("$(") || text.contains('`') {
-            let quoted = format!("\"{}\"", text.replace('"', ""));
-            let (_, substitutions) = expand::expand_to_one(&quoted, &self.variables, &self.options);
-            for command in &substitutions {
-                self.inner(command, around);
-            }
-        }
-    }
-}
-
-/// Variables whose value says where programs act.
-fn names_place(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    [
-        "ENV",
-        "PROFILE",
-        "CONTEXT",
-        "KUBECONFIG",
-        "HOST",
-        "STAGE",
-        "TARGET",
-        "CLUSTER",
-        "NAMESPACE",
-        "PROJECT",
-        "DATABASE_URL",
-        "WORKSPACE",
-        "REGION",
-        "DEPLOY",
-    ]
-    .iter()
-    .any(|part| name.contains(part))
 }
 
 /// The name that rules know a program by.

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::risk::command::args::Role;
-use crate::risk::command::facts::{Fact, words};
+use crate::risk::command::facts::Fact;
 use crate::risk::command::invocation::Invocation;
+use crate::risk::command::verbs::words;
 
 /// Words and flags of one program that become features.
 const WORDS_MAX: usize = 8;

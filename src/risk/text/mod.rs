@@ -4,6 +4,7 @@ pub mod code;
 pub mod credentials;
 pub mod environment;
 pub mod names;
+mod path_kinds;
 pub mod paths;
 pub mod persuasion;
 pub mod sql;
