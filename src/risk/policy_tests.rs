@@ -224,13 +224,14 @@ fn between_review_and_blockchain_a_terminal_asks() {
     let thresholds = Thresholds { auto_execute: bps(3000), require_review: bps(4000), require_blockchain: bps(7000) };
     let policy = RiskPolicy::new(thresholds, RiskModifiers::default()).unwrap();
     let (tool_name, parameters) = ("write_file".parse().unwrap(), Map::new());
+    let context = RunContext::default();
     let input = |tier, base| RiskInput {
         tool_name: &tool_name,
         tier: Some(tier),
         base: bps(base),
         parameters: &parameters,
         reasoning: GOOD,
-        context: &RunContext::default(),
+        context: &context,
     };
     assert_eq!(policy.assess(&input(Tier::Write, 4000), WORKDAY).route, RiskRoute::AskOperator);
     assert_eq!(policy.assess(&input(Tier::Safe, 9000), WORKDAY).route, RiskRoute::ExecuteAndReview);

@@ -66,7 +66,7 @@ pub fn expand(text: &str, variables: &Variables, options: &ParserOptions) -> Exp
         expanded.fields.push(Field { text: text.to_owned(), dynamic, quoted: false });
         return expanded;
     }
-    let unexpanded = text.len() > BRACE_BYTES_MAX && text.contains('{');
+    let unexpanded = text.len() > BRACE_BYTES_MAX && first_brace(text).is_some();
     let alternatives = if unexpanded { vec![text.to_owned()] } else { braces(text) };
     for alternative in alternatives {
         let mut builder = Builder { variables, options, fields: Vec::new(), open: None, substitutions: Vec::new() };

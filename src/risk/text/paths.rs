@@ -146,11 +146,14 @@ const DISPOSABLE: [&str; 93] = [
     "a.out",
 ];
 
-const DISPOSABLE_ENDS: [&str; 26] = [
+const DISPOSABLE_ENDS: [&str; 29] = [
     ".log",
     ".pyc",
     ".pyo",
     ".o",
+    ".so",
+    ".a",
+    ".dylib",
     ".obj",
     ".class",
     ".tmp",
@@ -309,7 +312,7 @@ fn disposable_name(name: &str) -> bool {
         || name.strip_prefix('*').is_some_and(|end| DISPOSABLE_ENDS.contains(&end))
         || name
             .split(|c: char| !c.is_alphanumeric())
-            .any(|word| matches!(word, "tmp" | "temp" | "cache" | "caches" | "pycache"))
+            .any(|word| matches!(word, "tmp" | "temp" | "cache" | "caches" | "cacache" | "pycache" | "dist" | "coverage"))
 }
 
 #[cfg(test)]
