@@ -127,7 +127,8 @@ fn what_is_written_counts_by_what_it_would_do() {
     let names_of = |file_path: &str, content: &str| {
         let parameters = json!({"file_path": file_path, "content": content});
         let found = assess("write_file", Some(Tier::Write), 4000, parameters, GOOD, WORKDAY);
-        found.modifiers.into_iter().map(|modifier| modifier.name).collect::<Vec<_>>()
+        let names = found.modifiers.into_iter().map(|modifier| modifier.name);
+        names.filter(|name| name != "bounds").collect::<Vec<_>>()
     };
     assert_eq!(names_of(".github/workflows/ci.yml", "on: push"), ["pipeline_file"]);
     assert_eq!(names_of("db/migrations/1.sql", "DROP TABLE t"), ["migration", "destructive_content"]);
@@ -294,7 +295,11 @@ proptest! {
         prop_assert_eq!(i32::from(assessment.base.bps()) + sum, i32::from(assessment.score.bps()));
         prop_assert!(assessment.modifiers.iter().all(|m| m.delta_bps >= 0 || m.name == "bounds"));
         match assessment.tier {
-            Tier::Safe => prop_assert!(assessment.route <= RiskRoute::ExecuteAndReview),
+            // Only a read of credentials leaves its tier.
+            Tier::Safe => prop_assert!(
+                assessment.route <= RiskRoute::ExecuteAndReview
+                    || assessment.modifiers.iter().any(|modifier| modifier.name == "credential_read")
+            ),
             Tier::Write => {}
             Tier::Critical => prop_assert_eq!(assessment.route, RiskRoute::RequireAuthorization),
         }

@@ -303,6 +303,7 @@ fn first_brace(word: &str) -> Option<(usize, usize, Vec<String>)> {
     let (mut quote, mut at) = (0u8, 0);
     let mut starts: Vec<(usize, Vec<usize>)> = Vec::new();
     let mut parameters = 0usize;
+    let mut found = None;
     while at < bytes.len() {
         let byte = bytes[at];
         match byte {
@@ -331,14 +332,18 @@ fn first_brace(word: &str) -> Option<(usize, usize, Vec<String>)> {
                     let edges = std::iter::once(start).chain(commas.iter().copied());
                     let ends = commas.iter().copied().chain([at]);
                     let parts = edges.zip(ends).map(|(from, to)| word[from + 1..to].to_owned()).collect();
-                    return Some((start, at, parts));
+                    found = Some((start, at, parts));
+                    // The outermost list first, as the shell does.
+                    if starts.is_empty() {
+                        return found;
+                    }
                 }
             }
             _ => {}
         }
         at += 1;
     }
-    None
+    found
 }
 
 #[cfg(test)]

@@ -34,7 +34,13 @@ pub(super) fn remote(walker: &mut Walker<'_>, program: &str, path: &str, words: 
 }
 
 /// `docker exec`, `kubectl exec` and their kind: the words after the container are a command.
-pub(super) fn contained(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
+pub(super) fn contained(
+    walker: &mut Walker<'_>,
+    program: &str,
+    path: &str,
+    words: Vec<Field>,
+    around: &Around,
+) -> Source {
     let source = walker.emit(program, path, words.clone(), around);
     let sorted = args::sort(program, words.clone());
     let positions: Vec<usize> = sorted
@@ -213,7 +219,13 @@ pub(super) fn runner(walker: &mut Walker<'_>, program: &str, path: &str, words: 
     source
 }
 
-pub(super) fn detached(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
+pub(super) fn detached(
+    walker: &mut Walker<'_>,
+    program: &str,
+    path: &str,
+    words: Vec<Field>,
+    around: &Around,
+) -> Source {
     let source = walker.emit(program, path, words.clone(), around);
     if let ("at" | "batch", Source::Literal(text)) = (program, &around.stdin) {
         let text = text.clone();

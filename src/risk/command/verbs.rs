@@ -180,7 +180,10 @@ pub(super) fn verbs(invocation: &Invocation, known: bool, facts: &mut Facts) {
         let soft = holds(&SOFTENS)
             && !(holds(&["build", "package", "assemble", "compile"])
                 && holds(&["deploy", "publish", "push", "ship", "upload"]));
-        facts.set(Fact::Destroys, holds(&DESTROYS) && !soft);
+        // Whoever rotates or sets credentials takes the old ones away.
+        let credentials =
+            holds(&["secret", "secrets", "credential", "credentials", "password", "passwords", "keys", "certs"]);
+        facts.set(Fact::Destroys, (holds(&DESTROYS) || (credentials && holds(&ALTERS))) && !soft);
         facts.set(Fact::Releases, holds(&RELEASES) && !soft);
         facts.set(Fact::Alters, holds(&ALTERS) && !soft);
         facts.set(Fact::Looks, holds(&LOOKS));

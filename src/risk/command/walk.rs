@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use brush_parser::ParserOptions;
 use brush_parser::ast::{
-    AndOr, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem, CompoundCommand, CompoundList, Pipeline,
-    ProcessSubstitutionKind, SeparatorOperator, SimpleCommand,
+    AndOr, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem, CompoundCommand, CompoundList,
+    Pipeline, ProcessSubstitutionKind, SeparatorOperator, SimpleCommand,
 };
 
 use super::args;

@@ -52,7 +52,13 @@ pub(super) fn embedded(walker: &mut Walker<'_>, around: &Around) {
     }
 }
 
-pub(super) fn of_shell(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
+pub(super) fn of_shell(
+    walker: &mut Walker<'_>,
+    program: &str,
+    path: &str,
+    words: Vec<Field>,
+    around: &Around,
+) -> Source {
     let command = words.iter().position(|word| {
         word.text == "--command"
             || (word.text.starts_with('-')
@@ -102,7 +108,13 @@ pub(super) fn environment(walker: &mut Walker<'_>, path: &str, words: Vec<Field>
     inner(walker, words, at, &around)
 }
 
-pub(super) fn elevate(walker: &mut Walker<'_>, program: &str, path: &str, words: Vec<Field>, around: &Around) -> Source {
+pub(super) fn elevate(
+    walker: &mut Walker<'_>,
+    program: &str,
+    path: &str,
+    words: Vec<Field>,
+    around: &Around,
+) -> Source {
     let mut around = around.clone();
     let mut at =
         skip(&words, &["-u", "-g", "-h", "-p", "-C", "-r", "-t", "-U", "-D", "--user", "--group", "--host", "--chdir"]);

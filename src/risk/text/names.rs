@@ -383,7 +383,7 @@ mod tests {
             ("lodahs", "lodash"),
             ("expresss==1.0", "express"),
             ("nurnpy", "numpy"),
-            ("serde-jso", "serde_json"),
+            ("serde_jso", "serde_json"),
             ("co1orama", "colorama"),
             ("@types/lodahs", "lodash"),
         ] {

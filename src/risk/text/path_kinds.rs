@@ -151,6 +151,7 @@ pub(super) fn autorun(path: &str, parts: &[&str], last: &str) -> bool {
         || path.contains("etc/sudoers")
         || path.contains(".config/autostart")
         || path.contains(".git/hooks/")
+        || path.ends_with(".git/hooks")
         || (parts.contains(&".git") && last == "config")
         || (parts.first() == Some(&".husky") && parts.len() > 1)
 }
@@ -191,7 +192,6 @@ pub(super) fn pipeline(path: &str, parts: &[&str], last: &str) -> bool {
                     | "vercel.json"
                     | "netlify.toml"
                     | "serverless.yml"
-                    | "app.yaml"
                     | "skaffold.yaml"
                     | "pulumi.yaml"
                     | "helmfile.yaml"

@@ -310,9 +310,9 @@ fn disposable_name(name: &str) -> bool {
         || DISPOSABLE_ENDS.iter().any(|end| name.len() > end.len() && name.ends_with(end))
         || DISPOSABLE_STARTS.iter().any(|start| name.starts_with(start))
         || name.strip_prefix('*').is_some_and(|end| DISPOSABLE_ENDS.contains(&end))
-        || name
-            .split(|c: char| !c.is_alphanumeric())
-            .any(|word| matches!(word, "tmp" | "temp" | "cache" | "caches" | "cacache" | "pycache" | "dist" | "coverage"))
+        || name.split(|c: char| !c.is_alphanumeric()).any(|word| {
+            matches!(word, "tmp" | "temp" | "cache" | "caches" | "cacache" | "pycache" | "dist" | "coverage")
+        })
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ fn read_statement(words: &[&str], found: &mut Statements) {
             found.unbounded |= has("SET") && !conditional;
             found.write |= has("SET");
         }
+        "PURGE" | "KILL" | "RESET" => found.destructive |= words.len() > 1,
         "GRANT" | "REVOKE" => found.privilege |= has("TO") || has("FROM"),
         "CREATE" => {
             found.privilege |= follows("CREATE", &["USER", "ROLE", "LOGIN"]);
@@ -169,10 +170,19 @@ fn read_documents(text: &str, found: &mut Statements) {
         return;
     }
     let dense: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    found.destructive |=
-        [".dropDatabase(", ".drop()", ".dropAllUsers", ".shutdownServer(", "dropCollection(", ".dropIndexes("]
-            .iter()
-            .any(|call| dense.contains(call));
+    found.destructive |= [
+        ".dropDatabase(",
+        ".drop()",
+        ".dropAllUsers",
+        ".shutdownServer(",
+        ".stepDown(",
+        "shutdown:1",
+        "dropDatabase:1",
+        "dropCollection(",
+        ".dropIndexes(",
+    ]
+    .iter()
+    .any(|call| dense.contains(call));
     found.unbounded |= ["deleteMany({})", "remove({})", "deleteMany()", "updateMany({},", ".flushall(", ".flushdb("]
         .iter()
         .any(|call| dense.contains(call));
