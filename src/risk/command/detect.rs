@@ -28,13 +28,18 @@ pub fn find(invocation: &mut Invocation, known: bool) {
     for word in &invocation.context {
         environment = environment.with(Environment::of(word));
     }
+    let mut flag = "";
     for arg in args {
         paths(arg, &invocation.cwd, &mut facts);
         hosts(&arg.text, &mut facts);
-        if arg.text.len() <= 512 && !programs::speaks_text(program, arg) {
-            environment = environment.with(Environment::of(&arg.text));
+        if arg.text.len() <= 512 && !(arg.text.contains(' ') && arg.role != Role::Flag) {
+            let mut named = Environment::of(&arg.text);
+            // Production may be named anywhere; development only where it says where to act.
+            named.development &= names_place(program, flag, arg);
+            environment = environment.with(named);
         }
         facts.set(Fact::ProtectedBranch, is_protected(&arg.text));
+        flag = if arg.role == Role::Flag { arg.text.as_str() } else { "" };
     }
     if !known {
         environment = environment.with(Environment::of(program));
@@ -59,8 +64,66 @@ pub fn find(invocation: &mut Invocation, known: bool) {
         packages(invocation, &mut facts);
     }
     facts.set(Fact::DryRun, dry_run(program, args));
-    facts.set(Fact::Help, help(args));
+    facts.set(Fact::Help, help(program, args));
     invocation.facts = facts;
+}
+
+/// Flags whose values say where a program acts.
+const PLACES: [&str; 43] = [
+    "n",
+    "namespace",
+    "context",
+    "kube-context",
+    "kubeconfig",
+    "env",
+    "environment",
+    "e",
+    "profile",
+    "project",
+    "stage",
+    "cluster",
+    "host",
+    "h",
+    "d",
+    "database",
+    "dbname",
+    "subscription",
+    "g",
+    "resource-group",
+    "app",
+    "a",
+    "s",
+    "stack",
+    "i",
+    "inventory",
+    "limit",
+    "workspace",
+    "account",
+    "url",
+    "target",
+    "to",
+    "on",
+    "var-file",
+    "var",
+    "chdir",
+    "f",
+    "file",
+    "values",
+    "endpoint-url",
+    "configuration",
+    "server",
+    "bootstrap-server",
+];
+
+/// Whether an argument stands for itself, or is the value of a flag that says where to act.
+fn names_place(program: &str, previous_flag: &str, arg: &Arg) -> bool {
+    let flag = match arg.role {
+        Role::Positional => return true,
+        Role::Flag => arg.text.split_once('=').map_or("", |(name, _)| name),
+        Role::Value | Role::Either => previous_flag,
+    };
+    // What is sent somewhere says nothing of where.
+    !matches!(program, "curl" | "wget" | "http" | "https" | "xh") && PLACES.contains(&flag.trim_start_matches('-'))
 }
 
 fn texts(invocation: &Invocation) -> impl Iterator<Item = &str> {
@@ -239,7 +302,7 @@ fn dry_run(program: &str, args: &[Arg]) -> bool {
             }
     });
     long || match program {
-        "make" | "gmake" | "rsync" | "ansible" => short('n'),
+        "make" | "gmake" | "rsync" => short('n'),
         "git" => short('n') && args.iter().any(|arg| matches!(arg.text.as_str(), "clean" | "push" | "rm" | "add")),
         "ansible-playbook" => {
             flag("--check") || flag("-C") || flag("--syntax-check") || flag("--list-tasks") || flag("--list-hosts")
@@ -251,14 +314,64 @@ fn dry_run(program: &str, args: &[Arg]) -> bool {
     }
 }
 
+/// Programs whose first word is a file, a process or a name, so that `help` is one as well, or that
+/// mean something else by `-h`.
+const NO_SUBCOMMANDS: [&str; 40] = [
+    "rm",
+    "rmdir",
+    "unlink",
+    "shred",
+    "srm",
+    "truncate",
+    "dd",
+    "chmod",
+    "chown",
+    "chgrp",
+    "cp",
+    "mv",
+    "ln",
+    "tee",
+    "kill",
+    "killall",
+    "pkill",
+    "userdel",
+    "passwd",
+    "dropdb",
+    "dropuser",
+    "ssh",
+    "scp",
+    "rsync",
+    "curl",
+    "wget",
+    "cat",
+    "shutdown",
+    "halt",
+    "poweroff",
+    "reboot",
+    "psql",
+    "mysql",
+    "redis-cli",
+    "mongosh",
+    "mongo",
+    "pg_restore",
+    "sqlite3",
+    "mkfs",
+    "tar",
+];
+
 /// Help is asked for where nothing but positionals stands beside the flag.
-fn help(args: &[Arg]) -> bool {
-    let asks =
-        |arg: &Arg| matches!(arg.text.as_str(), "--help" | "-h" | "help" | "--version" | "-V" | "-version" | "-help");
-    let first = args.first().is_some_and(|arg| {
-        matches!(arg.text.as_str(), "help" | "--help" | "--version" | "-V" | "-version" | "version")
-    });
+fn help(program: &str, args: &[Arg]) -> bool {
+    let plain =
+        !NO_SUBCOMMANDS.contains(&program) && !programs::is_shell(program) && !programs::is_interpreter(program);
+    let asks = |text: &str| {
+        matches!(text, "--help" | "--version" | "-version" | "-help")
+            || (plain && matches!(text, "-h" | "help" | "version"))
+    };
     let flags = args.iter().filter(|arg| arg.role == Role::Flag).count();
-    (first && flags <= 1)
-        || (flags == 1 && args.last().is_some_and(|arg| asks(arg) && arg.role == Role::Flag && arg.text != "-V"))
+    let alone = args.len() == 1;
+    // `-h` with a word after it names a host more often than it asks.
+    let first =
+        args.first().is_some_and(|arg| (asks(&arg.text) && (alone || arg.text != "-h")) || (alone && arg.text == "-V"));
+    let last = args.last().is_some_and(|arg| asks(&arg.text) && arg.role == Role::Flag);
+    (first && flags <= 1) || (last && flags == 1)
 }

@@ -309,11 +309,7 @@ fn first_brace(word: &str) -> Option<(usize, usize, Vec<String>)> {
         match byte {
             b'\\' if quote != b'\'' => at += 1,
             b'\'' | b'"' if quote == 0 => quote = byte,
-            _ if quote != 0 => {
-                if byte == quote {
-                    quote = 0;
-                }
-            }
+            _ if quote != 0 => quote = if byte == quote { 0 } else { quote },
             b'$' if bytes.get(at + 1).is_some_and(|next| matches!(next, b'{' | b'(')) => {
                 parameters += 1;
                 at += 1;

@@ -52,7 +52,7 @@ pub(super) fn contained(
     let texts: Vec<&str> = positions.iter().map(|at| sorted[*at].text.as_str()).collect();
     let after_dashes = words.iter().position(|word| word.text == "--").map(|at| at + 1);
     let is_exec = |word: &&str| matches!(*word, "exec" | "run" | "ssh" | "console" | "debug");
-    let Some(exec) = texts.iter().position(|word| is_exec(&word)).filter(|at| *at <= 2) else {
+    let Some(exec) = texts.iter().position(is_exec).filter(|at| *at <= 2) else {
         // kubectl config use-context prod, and the like.
         if texts.contains(&"use-context")
             || texts.contains(&"set-context")

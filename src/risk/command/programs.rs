@@ -1,6 +1,6 @@
 //! What kinds of programs there are, where rules alone would have to say it again and again.
 
-use super::args::{Arg, Role};
+use super::args::Role;
 use super::invocation::{Invocation, Source};
 
 /// Programs that evaluate shell text.
@@ -148,11 +148,6 @@ pub fn is_installer(program: &str) -> bool {
             | "rye"
             | "hatch"
     )
-}
-
-/// Whether a word is text that the program shows or searches for, not something that it acts on.
-pub fn speaks_text(program: &str, arg: &Arg) -> bool {
-    arg.text.contains(' ') && !is_database(program) && arg.role != Role::Flag
 }
 
 /// Code that stands in the command itself.

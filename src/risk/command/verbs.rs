@@ -196,10 +196,8 @@ pub fn words(text: &str) -> Vec<String> {
     let mut word = String::new();
     let mut last_lower = false;
     for c in text.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && last_lower) {
-            if !word.is_empty() {
-                found.push(std::mem::take(&mut word));
-            }
+        if (!c.is_alphanumeric() || (c.is_uppercase() && last_lower)) && !word.is_empty() {
+            found.push(std::mem::take(&mut word));
         }
         if c.is_alphanumeric() {
             word.extend(c.to_lowercase());
