@@ -5,6 +5,7 @@ mod bridge;
 mod evidence;
 mod fixture;
 mod harness;
+mod risk;
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use guardrail::telemetry;
 
 use crate::harness::Area;
 
-const AREAS: &[Area] = &[bridge::AREA, evidence::AREA];
+const AREAS: &[Area] = &[bridge::AREA, evidence::AREA, risk::AREA];
 
 fn main() -> Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use guardrail::config::load_yaml_with;
 use guardrail::llm::{Message, Plan, Planner, Role, ScriptedPlanner, ToolResultView};
-use guardrail::risk::{RiskInput, RiskPolicy, RiskRoute};
+use guardrail::risk::{RiskInput, RiskPolicy, RiskRoute, RunContext};
 use guardrail::schema::Timestamp;
 use guardrail::tools::{Registry, ToolConfig, Workspace};
 use serde_json::{Value, json};
@@ -72,7 +72,9 @@ impl Session {
             let base = self.registry.spec(valid.name()).unwrap().base_risk;
             let (tool_name, parameters, reasoning) = (valid.name(), valid.parameters(), valid.reasoning());
             let tier = Some(valid.tier());
-            let scored = self.risk.assess(&RiskInput { tool_name, tier, base, parameters, reasoning }, WORKDAY);
+            let context = &RunContext::default();
+            let input = RiskInput { tool_name, tier, base, parameters, reasoning, context };
+            let scored = self.risk.assess(&input, WORKDAY);
             let denied = scored.route == RiskRoute::RequireAuthorization;
             let result = self.registry.run(&valid, &self.workspace).await.unwrap();
             let view = ToolResultView { tool_name: call.name.clone(), ok: !denied, denied, value: result.clone() };

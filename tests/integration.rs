@@ -31,6 +31,7 @@ mod node_life;
 mod overflow;
 mod proxy;
 mod random_kills;
+mod risk_data;
 mod subscription;
 mod support;
 mod tampering;

@@ -17,6 +17,7 @@ mod node;
 mod out;
 mod pending;
 mod requests;
+mod risk;
 mod run;
 mod screen;
 mod transact;
@@ -59,6 +60,7 @@ enum Command {
     Verify(verify::Args),
     Anchors(anchors::Args),
     Contract(contract::Args),
+    Risk(risk::Args),
     Checkpoints(run::CheckpointsArgs),
     Graph(run::GraphArgs),
 }
@@ -113,6 +115,7 @@ async fn dispatch(cli: &Cli) -> Result<Exit, CommandError> {
         Command::Verify(args) => verify::run(globals, args).await,
         Command::Anchors(args) => anchors::run(globals, args).await,
         Command::Contract(args) => contract::run(globals, args).await,
+        Command::Risk(args) => risk::run(globals, args),
         Command::Checkpoints(args) => run::checkpoints(globals, args),
         Command::Graph(args) => run::graph(args),
     }

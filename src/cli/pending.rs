@@ -1,3 +1,4 @@
+use serde::Deserialize;
 use serde_json::json;
 
 use super::context::Globals;
@@ -7,6 +8,7 @@ use super::out::outln;
 use super::requests::{self, OnChain};
 use crate::contract;
 use crate::graph::Records;
+use crate::risk::RiskAssessment;
 use crate::schema::anchors::EpochAnchors;
 use crate::schema::{AuthRequest, RiskScore, Timestamp};
 
@@ -136,6 +138,7 @@ pub fn describe(found: &OnChain, request: &AuthRequest, epoch: &EpochAnchors) ->
         data = printable(&impact.data_risk),
         why = printable(&request.reasoning),
     );
+    text.push_str(&risk_breakdown(request));
     if let Some(resolved) = request.parameters.get("$resolved") {
         text.push_str(&format!("  resolved: {}\n", printable(&resolved.to_string())));
     }
@@ -148,6 +151,47 @@ pub fn describe(found: &OnChain, request: &AuthRequest, epoch: &EpochAnchors) ->
         printable(&request.agent_state_checkpoint),
         request.timestamp
     ));
+    text
+}
+
+/// What the score is made of, where the sender says; it adds up, or the line says that it does not.
+fn risk_breakdown(request: &AuthRequest) -> String {
+    let Some(assessment) = request
+        .context
+        .as_ref()
+        .and_then(|context| context.get("risk"))
+        .and_then(|risk| RiskAssessment::deserialize(risk).ok())
+    else {
+        return String::new();
+    };
+    let mut text = format!("  score: {} base\n", assessment.base);
+    for modifier in &assessment.modifiers {
+        let delta = f64::from(modifier.delta_bps) / 10_000.0;
+        text.push_str(&format!(
+            "    {delta:+} {}: {}\n",
+            printable(&modifier.name),
+            printable(&modifier.justification)
+        ));
+    }
+    if !assessment.model.top_features.is_empty() {
+        let features: Vec<String> = assessment
+            .model
+            .top_features
+            .iter()
+            .map(|(name, weight)| format!("{} {weight:+.2}", printable(name)))
+            .collect();
+        text.push_str(&format!(
+            "    the model gives {}, share {}: {}\n",
+            assessment.model.probability,
+            assessment.model.share,
+            features.join(", ")
+        ));
+    }
+    let sum = i64::from(assessment.base.bps())
+        + assessment.modifiers.iter().map(|modifier| i64::from(modifier.delta_bps)).sum::<i64>();
+    if sum != i64::from(request.risk_score.bps()) {
+        text.push_str("    these do not add up to the score: do not rely on them\n");
+    }
     text
 }
 

@@ -115,7 +115,7 @@ pub async fn run(globals: &Globals, args: &Args) -> Result<Exit, CommandError> {
         authorization_timeout: Duration::from_secs(tools.timeouts.authorization_timeout),
         at_interrupt: if args.no_wait { AtInterrupt::Leave } else { AtInterrupt::Wait },
         registry: Registry::standard(tools.tool_settings().or_exit(Exit::Usage)?).or_exit(Exit::Usage)?,
-        risk: tools.risk_policy().or_exit(Exit::Usage)?,
+        risk: super::risk::policy(globals, &tools)?,
         planner: planner(globals, &config)?,
         channel: Channel::open(&channel_dir)?,
         verifier: Arc::new(Pinned {

@@ -19,13 +19,17 @@ use super::topology::Node;
 use crate::channel::MESSAGE_BYTES_MAX;
 use crate::crypto::{action_hash, random};
 use crate::llm::{Message, Plan, Role, ToolSpecView};
-use crate::risk::{RiskInput, RiskRoute};
+use crate::risk::config::BURST_WINDOW_S;
+use crate::risk::{RiskInput, RiskRoute, RunContext, persuasion};
 use crate::schema::request::{REASONING_BYTES_MAX, RequestFields};
-use crate::schema::{AuthRequest, RiskScore, Timestamp, ToolName};
+use crate::schema::{AuthRequest, RiskScore, Tier, Timestamp, ToolName};
 use crate::tools::ValidCall;
 
 /// How long a tool may go on after the run was asked to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Texts of one result that are searched for words to their reader.
+const READ_TEXTS_MAX: usize = 1024;
 
 impl Agent {
     /// Asks the planner for the next action.
@@ -77,6 +81,7 @@ impl Agent {
             Some(words) if !words.is_empty() => words,
             Some(_) | None => last_thought(state),
         };
+        let context = self.run_context(state, &tool, now);
         let assessment = self.parts.risk.assess(
             &RiskInput {
                 tool_name: &tool,
@@ -84,6 +89,7 @@ impl Agent {
                 base: spec.map_or(RiskScore::MAX, |spec| spec.base_risk),
                 parameters: &parameters,
                 reasoning,
+                context: &context,
             },
             now,
         );
@@ -118,6 +124,23 @@ impl Agent {
             }
         }
         Ok(Step::Done)
+    }
+
+    /// What the run did before, as far as it matters for the risk of the next action.
+    fn run_context(&self, state: &AgentState, tool: &ToolName, now: Timestamp) -> RunContext {
+        let since_ms = now.unix_ms().saturating_sub(BURST_WINDOW_S.saturating_mul(1000));
+        let leaves = |name: &str| {
+            let spec =
+                name.parse().ok().and_then(|name: ToolName| self.parts.registry.spec(&name).map(|spec| spec.tier));
+            leaves_traces(spec.unwrap_or(Tier::Critical))
+        };
+        let recent =
+            state.execution_results.iter().filter(|result| result.at.unix_ms() > since_ms && leaves(&result.tool_name));
+        RunContext {
+            first_use: !state.execution_results.iter().any(|result| result.tool_name == tool.as_str()),
+            recent_writes: u32::try_from(recent.count()).unwrap_or(u32::MAX),
+            untrusted: read_since_the_user_spoke(state).find_map(persuasion::find).map(str::to_owned),
+        }
     }
 
     async fn ask_operator(&self, question: &OperatorQuestion<'_>) -> Result<(), String> {
@@ -305,6 +328,28 @@ fn reasoning_of<'a>(state: &'a AgentState, call: &'a ValidCall) -> &'a str {
         "" => last_thought(state),
         words => words,
     }
+}
+
+/// Texts in the results of tools since the user last spoke, the newest first. What a file says may
+/// have been written for whoever reads it.
+fn read_since_the_user_spoke(state: &AgentState) -> impl Iterator<Item = &str> {
+    let since = state.messages.iter().rev().take_while(|message| message.role != Role::User);
+    let results = since.filter_map(|message| message.result.as_ref()).map(|result| &result.value);
+    results.flat_map(texts_of)
+}
+
+/// The strings of a value, at most [`READ_TEXTS_MAX`].
+fn texts_of(value: &Value) -> Vec<&str> {
+    let (mut open, mut found) = (vec![value], Vec::new());
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) if found.len() < READ_TEXTS_MAX => found.push(text.as_str()),
+            Value::Array(items) => open.extend(items),
+            Value::Object(map) => open.extend(map.values()),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    found
 }
 
 fn last_thought(state: &AgentState) -> &str {

@@ -164,6 +164,7 @@ mod tests {
             route,
             base: RiskScore::MIN,
             modifiers: Vec::new(),
+            model: crate::risk::ModelShare::default(),
             impact: EstimatedImpact { users_affected: word(), downtime_risk: word(), data_risk: word() },
         })
     }

