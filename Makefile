@@ -33,7 +33,7 @@ test: setup ## every test: contract, Rust, end to end
 	@scripts/cargo-test.sh
 
 # Modules of tests/ whose long forms a soak runs.
-FAULTS := crash_matrix random_kills node_kills proxy hostile_rpc overflow two_bridges disk_full many_pending bridge_daemon independent_checkers
+FAULTS := crash_matrix random_kills node_kills proxy hostile_rpc overflow two_bridges disk_full many_pending bridge_daemon tampering independent_checkers
 
 soak: setup ## the fault tests in their long form, under half an hour; writes docs/crash_matrix.md
 	@echo "soak: crashes, kills, lying endpoints, full disks (GUARDRAIL_SEED repeats a run)"

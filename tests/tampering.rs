@@ -342,8 +342,10 @@ fn vote_signature(vote: &EvidenceVote) -> &Bytes {
 
 fn named_attacks(fixture: &Fixture, verifier: &Verifier) {
     let mut attack = Attack { fixture, verifier, tally: BTreeMap::new() };
-    let few = if soak() { fixture.batch.len() } else { 2 };
-    let whole: Vec<&Bundle> = fixture.batch[..few].iter().chain(&fixture.neighbours).chain(&fixture.single).collect();
+    let whole: Vec<&Bundle> = match soak() {
+        true => fixture.batch.iter().chain(&fixture.neighbours).chain(&fixture.single).collect(),
+        false => vec![&fixture.batch[0], &fixture.neighbours[0], &fixture.single[0], &fixture.single[2]],
+    };
 
     for (index, bundle) in whole.iter().enumerate() {
         let other = whole[(index + 1) % whole.len()];

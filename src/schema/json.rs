@@ -3,6 +3,7 @@
 //! A scan over the raw bytes bounds nesting and integer literals before anything is
 //! allocated; serde_json then parses into a tree that refuses duplicate names.
 
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -41,12 +42,12 @@ pub fn parse_strict_within(bytes: &[u8], nesting_max: usize) -> Result<Value, Re
     Ok(value)
 }
 
-/// Canonical JSON of a parsed tree (RFC 8785).
+/// Canonical JSON (RFC 8785) of a parsed tree, or of what serialises to one.
 ///
 /// # Errors
 /// None for a tree that [`parse_strict`] returned; a tree built in memory with a number
 /// that JSON cannot hold is refused.
-pub fn canonical(value: &Value) -> Result<Vec<u8>, Refusal> {
+pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, Refusal> {
     serde_json_canonicalizer::to_vec(value).map_err(|e| Refusal::new(Rule::NotJson, e.to_string()))
 }
 

@@ -84,7 +84,7 @@ impl AuthResponse {
     /// # Errors
     /// None for a response that was parsed or built from typed parts.
     pub fn canonical(&self) -> Result<Vec<u8>, Refusal> {
-        canonical_of(self)
+        json::canonical(self)
     }
 }
 
@@ -121,7 +121,7 @@ impl Evidence {
     /// # Errors
     /// None for evidence that was parsed or built from typed parts.
     pub fn canonical(&self) -> Result<Vec<u8>, Refusal> {
-        canonical_of(self)
+        json::canonical(self)
     }
 }
 
@@ -183,9 +183,4 @@ impl From<EvidenceVote> for VoteWire {
         };
         VoteWire { approver: vote.approver, approve: vote.approve, note: vote.note, signature, transaction }
     }
-}
-
-fn canonical_of<T: Serialize>(value: &T) -> Result<Vec<u8>, Refusal> {
-    let tree: Value = serde_json::to_value(value).map_err(|e| Refusal::new(Rule::NotJson, e.to_string()))?;
-    json::canonical(&tree)
 }
