@@ -65,7 +65,7 @@ coverage-contract: setup ## forge coverage of the contract
 
 lint: setup ## rustfmt, clippy, forge fmt, artifact drift, spelling
 	@cargo fmt --all --check
-	@cargo clippy --locked --all-targets --features failpoints --quiet -- -D warnings
+	@cargo clippy --locked --all-targets --features failpoints,risk-train --quiet -- -D warnings
 	@cd $(CONTRACTS) && $(abspath $(FORGE)) fmt --check
 	@$(MAKE) --no-print-directory artifact-check
 	@scripts/spelling.sh

@@ -8,8 +8,9 @@ CARGO_TARGET_DIR="$PWD/target" cargo build --locked --quiet --manifest-path cont
 # The checkers in Python, which share no code with the crate.
 scripts/checkers-setup.sh
 
-# Not --all-targets: a benchmark is no test. With failpoints the bridge can be killed at its named points.
-targets=(--lib --bins --tests --features failpoints)
+# Not --all-targets: a benchmark is no test. With failpoints the bridge can be killed at its named points; with risk-train
+# the model can be fitted.
+targets=(--lib --bins --tests --features failpoints,risk-train)
 if cargo nextest --version >/dev/null 2>&1; then
   exec cargo nextest run --locked "${targets[@]}" --no-fail-fast "$@"
 fi

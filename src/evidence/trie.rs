@@ -2,7 +2,7 @@
 //! the key of item `i` is RLP(i), the value its EIP-2718 encoding (Yellow Paper, section 4.3.2).
 
 use alloy::primitives::{B256, Bytes, keccak256};
-use alloy::rlp::Decodable;
+use alloy::rlp::{Decodable, EMPTY_STRING_CODE};
 use alloy_trie::nodes::{RlpNode, TrieNode};
 use alloy_trie::proof::{ProofNodes, ProofRetainer};
 use alloy_trie::{HashBuilder, Nibbles};
@@ -122,8 +122,13 @@ fn decode(node: &[u8], expected: B256, depth: usize) -> Result<TrieNode, TrieErr
     }
 }
 
+/// The hash by which a node names the next. `RlpNode` takes 33 bytes of any kind for one: a list of 32 bytes is none.
 fn hash_in(child: Option<&RlpNode>, depth: usize) -> Result<B256, TrieError> {
-    child.and_then(RlpNode::as_hash).ok_or_else(|| mismatch(depth, "it names no node by its hash at the key"))
+    let is_string = |child: &&RlpNode| child.first() == Some(&(EMPTY_STRING_CODE + 32));
+    child
+        .filter(is_string)
+        .and_then(RlpNode::as_hash)
+        .ok_or_else(|| mismatch(depth, "it names no node by its hash at the key"))
 }
 
 #[cfg(test)]
@@ -196,6 +201,20 @@ mod tests {
             proof.insert(0, node.into());
         }
         assert!(matches!(check(next, 1, &proof), Err(TrieError::Mismatch(_))));
+    }
+
+    #[test]
+    fn a_hash_in_a_list_names_no_node() {
+        let leaf: Bytes = [&[0xea, 0x30, 0xa8][..], &[1; 40]].concat().into();
+        let branch = |header: u8| {
+            let hash = keccak256(&leaf);
+            let children = [&[0x80; 8][..], &[header], hash.as_slice(), &[0x80; 8]].concat();
+            Bytes::from([&[0xc0 + u8::try_from(children.len()).unwrap()], &children[..]].concat())
+        };
+        for (header, proven) in [(0xa0, true), (0xe0, false)] {
+            let branch = branch(header);
+            assert_eq!(check(keccak256(&branch), 0, &[branch.clone(), leaf.clone()]).is_ok(), proven, "{header:#x}");
+        }
     }
 
     #[test]

@@ -63,6 +63,10 @@ def write(target: Path):
     branch = [b""] * 16 + [b"\x01" * 40]
     (target / "branch_value").write_bytes(seed(0, [rlp.encode(branch)]))
     (target / "empty_value").write_bytes(seed(0, [rlp.encode([b"\x20\x80", b""])]))
+    # A list of 32 bytes where a hash belongs: as long as one.
+    leaf = rlp.encode([b"\x30", b"\x01" * 40])
+    branch = b"\x80" * 8 + b"\xe0" + NEXT + b"\x80" * 8
+    (target / "hash_in_a_list").write_bytes(seed(0, [bytes([0xC0 + len(branch)]) + branch, leaf]))
     embedding = [b""] * 17
     embedding[8] = [b"\x30", b"\x05" * 8]
     (target / "embedded").write_bytes(seed(0, [rlp.encode(embedding)]))
