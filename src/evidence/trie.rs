@@ -111,6 +111,9 @@ fn mismatch(depth: usize, why: &str) -> TrieError {
 }
 
 fn decode(node: &[u8], expected: B256, depth: usize) -> Result<TrieNode, TrieError> {
+    if node.len() < B256::len_bytes() {
+        return Err(mismatch(depth, "it is shorter than a hash, so it stands inside its parent"));
+    }
     if keccak256(node) != expected {
         return Err(mismatch(depth, "it does not hash to what names it"));
     }
@@ -201,6 +204,12 @@ mod tests {
             proof.insert(0, node.into());
         }
         assert!(matches!(check(next, 1, &proof), Err(TrieError::Mismatch(_))));
+    }
+
+    #[test]
+    fn a_node_shorter_than_a_hash_has_none() {
+        let leaf = Bytes::from_static(&[0xc4, 0x82, 0x20, 0x80, 0x26]);
+        assert!(check(keccak256(&leaf), 0, &[leaf]).is_err());
     }
 
     #[test]

@@ -98,6 +98,9 @@ def prove(what: str, root: bytes, index: int, nodes: list[bytes]) -> bytes:
         raise Refused(f"the {what} proof shows that there is none at {index}")
     if known.read != [keccak(node) for node in nodes]:
         raise Refused(f"the {what} proof's nodes do not run from root to leaf, none unused")
+    # A shorter one stands inside its parent and is no node of a proof; no list of transactions is that short.
+    if any(len(node) < 32 for node in nodes):
+        raise Refused(f"the {what} proof holds a node that is shorter than a hash")
     if len(decode_rlp("the last node", nodes[-1])) != 2:
         raise Refused(f"the {what} is no leaf's value")
     return value

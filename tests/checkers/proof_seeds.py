@@ -67,6 +67,7 @@ def write(target: Path):
     leaf = rlp.encode([b"\x30", b"\x01" * 40])
     branch = b"\x80" * 8 + b"\xe0" + NEXT + b"\x80" * 8
     (target / "hash_in_a_list").write_bytes(seed(0, [bytes([0xC0 + len(branch)]) + branch, leaf]))
+    (target / "short_root").write_bytes(seed(0, [rlp.encode([b"\x20\x80", b"\x26"])]))
     embedding = [b""] * 17
     embedding[8] = [b"\x30", b"\x05" * 8]
     (target / "embedded").write_bytes(seed(0, [rlp.encode(embedding)]))
