@@ -84,8 +84,8 @@ pub struct Rules {
     rules: Vec<Compiled>,
     /// For each program, the patterns that name it: rule and pattern.
     by_program: HashMap<String, Vec<(usize, usize)>>,
-    /// Patterns whose program is a wildcard.
-    general: Vec<(usize, usize)>,
+    /// Patterns of any program, and those that name some by wildcards, with these.
+    general: Vec<(usize, usize, Vec<String>)>,
     reads: HashMap<String, Vec<Pattern>>,
     known: BTreeSet<String>,
     bases: (RiskScore, RiskScore, RiskScore),
@@ -153,8 +153,10 @@ impl Rules {
             let patterns: Vec<Pattern> =
                 rule.commands.iter().map(|text| parse(&rule.id, text)).collect::<Result<_, _>>()?;
             for (number, pattern) in patterns.iter().enumerate() {
-                if pattern.programs.is_empty() || pattern.programs.iter().any(|program| program.contains('*')) {
-                    rules.general.push((at, number));
+                let globs: Vec<String> =
+                    pattern.programs.iter().filter(|program| program.contains('*')).cloned().collect();
+                if pattern.programs.is_empty() || !globs.is_empty() {
+                    rules.general.push((at, number, globs));
                 }
                 for program in pattern.programs.iter().filter(|program| !program.contains('*')) {
                     rules.by_program.entry(program.clone()).or_default().push((at, number));
@@ -195,15 +197,14 @@ impl Rules {
     pub fn hits<'a>(&'a self, invocation: &'a Invocation) -> impl Iterator<Item = Hit<'a>> {
         let by_name = self.by_program.get(&invocation.program).map_or(&[][..], Vec::as_slice);
         let harmless = invocation.facts.has(Fact::DryRun) || invocation.facts.has(Fact::Help);
-        by_name.iter().chain(self.general.iter()).filter_map(move |(rule, pattern)| {
-            let compiled = &self.rules[*rule];
-            let pattern = &compiled.patterns[*pattern];
-            let named = pattern.programs.is_empty()
-                || pattern.programs.iter().any(|name| {
-                    name == &invocation.program
-                        || (name.contains('*') && super::glob::matches(name, &invocation.program))
-                });
-            (named && (compiled.always || !harmless) && pattern.matches(invocation)).then_some(Hit {
+        let by_glob = self.general.iter().filter(move |(.., globs)| {
+            globs.is_empty() || globs.iter().any(|glob| super::glob::matches(glob, &invocation.program))
+        });
+        let named = by_name.iter().copied().chain(by_glob.map(|(rule, pattern, _)| (*rule, *pattern)));
+        named.filter_map(move |(rule, pattern)| {
+            let compiled = &self.rules[rule];
+            let pattern = &compiled.patterns[pattern];
+            ((compiled.always || !harmless) && pattern.matches(invocation)).then_some(Hit {
                 id: &compiled.id,
                 risk: compiled.risk,
                 why: &compiled.why,

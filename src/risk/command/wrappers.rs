@@ -94,8 +94,7 @@ pub(super) fn environment(walker: &mut Walker<'_>, path: &str, words: Vec<Field>
             return script(walker, words.get(at + 1), &around);
         } else if word.text.starts_with('-') {
             at += 1;
-        } else if let Some((name, value)) = word.text.split_once('=') {
-            let _ = name;
+        } else if let Some((_, value)) = word.text.split_once('=') {
             around.context.push(value.to_owned());
             at += 1;
         } else {
