@@ -43,17 +43,6 @@ pub enum EventKind {
     Recorded { outcome: u8, outcome_hash: B256 },
 }
 
-/// The topics of the events that belong to a request's life.
-pub const TOPICS: [B256; 7] = [
-    abi::AuthorizationRequested::SIGNATURE_HASH,
-    abi::VoteCast::SIGNATURE_HASH,
-    abi::AuthorizationApproved::SIGNATURE_HASH,
-    abi::AuthorizationDenied::SIGNATURE_HASH,
-    abi::AuthorizationCancelled::SIGNATURE_HASH,
-    abi::AuthorizationConsumed::SIGNATURE_HASH,
-    abi::ExecutionRecorded::SIGNATURE_HASH,
-];
-
 impl AuditLog {
     /// Decodes the log; `None` for administration, which has no authorization id.
     ///

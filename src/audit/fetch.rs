@@ -8,8 +8,9 @@ use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Log};
 
 use super::AuditError;
-use super::event::{AuditLog, TOPICS};
+use super::event::AuditLog;
 use super::store::{LogStore, PageEnd};
+use crate::crypto::abi;
 use crate::evidence::EndpointError;
 
 /// Blocks that one question for logs covers at most; it is halved where the endpoint refuses.
@@ -94,7 +95,8 @@ async fn header<P: Provider>(provider: &P, block: u64) -> Result<(B256, u64), Au
 }
 
 async fn page<P: Provider>(provider: &P, contract: Address, from: u64, to: u64) -> Result<Vec<AuditLog>, AuditError> {
-    let filter = Filter::new().address(contract).event_signature(TOPICS.to_vec()).from_block(from).to_block(to);
+    let filter =
+        Filter::new().address(contract).event_signature(abi::LIFE_TOPICS.to_vec()).from_block(from).to_block(to);
     let logs = provider.get_logs(&filter).await.map_err(EndpointError::from)?;
     let mut times = BTreeMap::new();
     let mut found = Vec::with_capacity(logs.len());

@@ -3,7 +3,6 @@
 //! A reorganisation is seen as removals, then additions: [`rewind`] takes back what was read
 //! above the last common block, and what replaced it is read like any other block.
 
-use alloy::primitives::B256;
 use alloy::rpc::types::Log;
 use alloy::sol_types::SolEvent;
 
@@ -25,31 +24,21 @@ pub struct Applied {
 }
 
 /// Whether a log says that approvers, policy, bridges or pause changed.
-pub fn is_administration(topic: B256) -> bool {
-    ![
-        abi::AuthorizationRequested::SIGNATURE_HASH,
-        abi::VoteCast::SIGNATURE_HASH,
-        abi::AuthorizationApproved::SIGNATURE_HASH,
-        abi::AuthorizationDenied::SIGNATURE_HASH,
-        abi::AuthorizationCancelled::SIGNATURE_HASH,
-        abi::AuthorizationConsumed::SIGNATURE_HASH,
-        abi::ExecutionRecorded::SIGNATURE_HASH,
-        BatchItemSkipped::SIGNATURE_HASH,
-        VoteSkipped::SIGNATURE_HASH,
-    ]
-    .contains(&topic)
+pub fn is_administration(log: &Log) -> bool {
+    let of_requests = [BatchItemSkipped::SIGNATURE_HASH, VoteSkipped::SIGNATURE_HASH];
+    log.topic0().is_some_and(|topic| !abi::LIFE_TOPICS.contains(topic) && !of_requests.contains(topic))
 }
 
 /// Whether a log ends in an answer, so that the proofs of its block are needed.
-pub fn is_answered(topic: B256) -> bool {
-    [
+pub fn is_answered(log: &Log) -> bool {
+    let answered = [
         abi::AuthorizationApproved::SIGNATURE_HASH,
         abi::AuthorizationDenied::SIGNATURE_HASH,
         abi::AuthorizationCancelled::SIGNATURE_HASH,
         abi::AuthorizationConsumed::SIGNATURE_HASH,
         abi::ExecutionRecorded::SIGNATURE_HASH,
-    ]
-    .contains(&topic)
+    ];
+    log.topic0().is_some_and(|topic| answered.contains(topic))
 }
 
 /// Applies confirmed logs in their order.

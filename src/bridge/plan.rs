@@ -11,8 +11,6 @@ use crate::crypto::abi;
 use crate::schema::anchors::EpochAnchors;
 use crate::schema::{AuthorizationId, Outcome, RequestState, Sha256Digest};
 
-/// Transactions on the way at one time.
-pub const IN_FLIGHT_MAX: usize = 16;
 /// Requests in one transaction (PROTOCOL section 5).
 pub const REQUESTS_PER_BATCH_MAX: usize = 400;
 /// Decisions, consumptions or outcomes in one transaction: evidence carries the whole transaction.

@@ -15,7 +15,7 @@ use super::applying::{apply, write_answers};
 use super::engine::{Bridge, Progress};
 use super::filing::take_files;
 use super::journal::ItemKind;
-use super::metrics::{self};
+use super::metrics;
 use super::planner::Planner;
 use super::submitter::{Planned, Unstuck};
 use super::sync::ChainUpdate;

@@ -278,7 +278,7 @@ impl ChainReader {
             let receipts = vec![hint.receipt.as_ref().clone()];
             let Ok(proven) = BlockProofs::of(self.provider(), block, receipts).await else { return Ok(None) };
             let ours = hint.receipt.inner.logs().iter().filter(|log| log.address() == self.place.contract);
-            if ours.clone().any(|log| log.topic0().is_some_and(|topic| is_answered(*topic))) {
+            if ours.clone().any(is_answered) {
                 proofs.push(proven);
             }
             logs.extend(ours.cloned());
@@ -298,8 +298,7 @@ impl ChainReader {
     async fn complete(&self, question: &Question, found: Found) -> Result<ChainUpdate, BridgeError> {
         let Found { head, confirmed, rewind, logs, cursor, mut proofs } = found;
         let (mined, used, missing) = self.mined(question, confirmed, cursor, &logs).await?;
-        let administration =
-            rewind.is_some() || logs.iter().any(|log| log.topic0().is_some_and(|topic| is_administration(*topic)));
+        let administration = rewind.is_some() || logs.iter().any(is_administration);
         let epoch = if administration { Some(self.epoch().await?) } else { None };
         let statuses = self.statuses(question, confirmed, cursor).await?;
         let balance = match question.want_balance {
@@ -352,7 +351,7 @@ impl ChainReader {
     /// Fetches the blocks that answers will need, where they are not at hand.
     async fn prove_answered(&self, logs: &[Log], proofs: &mut Vec<BlockProofs>) -> Result<(), BridgeError> {
         let mut wanted: Vec<B256> = Vec::new();
-        for log in logs.iter().filter(|log| log.topic0().is_some_and(|topic| is_answered(*topic))) {
+        for log in logs.iter().filter(|log| is_answered(log)) {
             if let Some(hash) = log.block_hash
                 && !wanted.contains(&hash)
                 && !proofs.iter().any(|block| block.hash() == hash)

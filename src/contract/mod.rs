@@ -296,15 +296,7 @@ mod tests {
                 Authorization::AuthorizationConsumed::SIGNATURE_HASH,
                 Authorization::ExecutionRecorded::SIGNATURE_HASH,
             ],
-            [
-                abi::AuthorizationRequested::SIGNATURE_HASH,
-                abi::VoteCast::SIGNATURE_HASH,
-                abi::AuthorizationApproved::SIGNATURE_HASH,
-                abi::AuthorizationDenied::SIGNATURE_HASH,
-                abi::AuthorizationCancelled::SIGNATURE_HASH,
-                abi::AuthorizationConsumed::SIGNATURE_HASH,
-                abi::ExecutionRecorded::SIGNATURE_HASH,
-            ]
+            abi::LIFE_TOPICS
         );
     }
 

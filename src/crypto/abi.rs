@@ -3,7 +3,9 @@
 //! A verifier works from this page alone. `contract` deploys the compiled artifact; a test
 //! holds the two to the same selectors and topics.
 
+use alloy::primitives::B256;
 use alloy::sol;
+use alloy::sol_types::SolEvent;
 
 sol! {
     #[derive(Debug, PartialEq, Eq)]
@@ -123,3 +125,14 @@ impl ChainStatus {
         }
     }
 }
+
+/// The topics of the events of a request's life, in the order of a life.
+pub const LIFE_TOPICS: [B256; 7] = [
+    AuthorizationRequested::SIGNATURE_HASH,
+    VoteCast::SIGNATURE_HASH,
+    AuthorizationApproved::SIGNATURE_HASH,
+    AuthorizationDenied::SIGNATURE_HASH,
+    AuthorizationCancelled::SIGNATURE_HASH,
+    AuthorizationConsumed::SIGNATURE_HASH,
+    ExecutionRecorded::SIGNATURE_HASH,
+];
